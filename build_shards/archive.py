@@ -1,0 +1,92 @@
+"""The archive layout (TCIA, Kaggle): class, subject, field and cell number in the file names.
+
+``UID_11_10_1_all`` is subject 11, field 10, cell 1; normals are ``UID_H11_..._hem``. Source of the convention:
+Gupta & Gupta 2019, ALL Challenge dataset of ISBI 2019, The Cancer Imaging Archive, doi:10.7937/tcia.2019.dc64i46r.
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from build_shards.dataset import Cell, Dataset
+from contract.errors import UserError
+
+NAME = re.compile(r"UID_(?P<subject>H?\d+)_(?P<field>\d+)_(?P<cell>\d+)_(?P<cls>all|hem)\.bmp")
+LABELS = {"hem": 0, "all": 1}
+SHARES = {"train": 0.75, "valid": 0.15, "test": 0.10}
+
+
+def fold_folders(folder: Path) -> list[Path]:
+    """The ``fold_*/all`` and ``fold_*/hem`` folders anywhere below ``folder``, sorted."""
+    return sorted(p for cls in LABELS for p in folder.glob(f"**/fold_*/{cls}") if p.is_dir())
+
+
+def read_archive(folder: Path, split_by: Literal["subject", "image"], seed: int) -> Dataset:
+    """List the cells of a folder in the archive layout, split train/valid/test 75/15/10 within each class.
+
+    ``split_by`` "subject" keeps every subject in one split; "image" draws single images and leaks subjects.
+    A preliminary test set with its labels CSV becomes the further split "prelim".
+    Raises ``UserError`` for a file in a class folder whose name or class does not fit.
+    """
+    cells = [_cell(folder, file) for fold in fold_folders(folder) for file in sorted(fold.iterdir())]
+    if not cells:
+        raise UserError(f"{folder}: its fold_*/all and fold_*/hem folders hold no images")
+    groups = [cell.subject if split_by == "subject" else cell.source for cell in cells]
+    split_of = _split_groups([str(group) for group in groups], [int(cell.label or 0) for cell in cells], seed)
+    placed = [
+        Cell(c.file, c.source, split_of[str(group)], c.label, c.subject) for c, group in zip(cells, groups, strict=True)
+    ]
+    placed.sort(key=lambda cell: (list(SHARES).index(cell.split), cell.source))
+    return Dataset(folder.resolve().name, "archive", split_by, (*placed, *_read_prelim(folder)), ())
+
+
+def _cell(folder: Path, file: Path) -> Cell:
+    match = NAME.fullmatch(file.name)
+    if match is None or match["cls"] != file.parent.name:
+        raise UserError(f"{file}: its name is not UID_SUBJECT_FIELD_CELL_{file.parent.name}.bmp")
+    return Cell(file, file.relative_to(folder).as_posix(), "", LABELS[match["cls"]], match["subject"])
+
+
+def _split_groups(groups: list[str], labels: list[int], seed: int) -> dict[str, str]:
+    """Give every group a split, class by class: largest groups first, each to the split that lacks most.
+
+    Groups of one size come in an order drawn from ``seed``.
+    """
+    sizes: dict[int, dict[str, int]] = {0: defaultdict(int), 1: defaultdict(int)}
+    for group, label in zip(groups, labels, strict=True):
+        sizes[label][group] += 1
+    split_of: dict[str, str] = {}
+    for label, size_of in sorted(sizes.items()):
+        names = sorted(size_of)
+        np.random.default_rng([seed, label]).shuffle(names)
+        names.sort(key=lambda name: -size_of[name])
+        total, filled = sum(size_of.values()), dict.fromkeys(SHARES, 0)
+        for name in names:
+            split = max(SHARES, key=lambda s: SHARES[s] * total - filled[s])
+            split_of[name] = split
+            filled[split] += size_of[name]
+    return split_of
+
+
+def _read_prelim(folder: Path) -> list[Cell]:
+    """The preliminary test set: a CSV with ``Patient_ID,new_names,labels`` and a folder of its images."""
+    csvs = sorted(folder.glob("**/*prelim*labels*.csv"))
+    if not csvs:
+        return []
+    try:
+        table = pd.read_csv(csvs[0], dtype=str, keep_default_na=False)
+        rows = list(zip(table["Patient_ID"], table["new_names"], table["labels"], strict=True))
+    except (KeyError, pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
+        raise UserError(f"{csvs[0]}: not a CSV with the columns Patient_ID, new_names and labels") from None
+    files = {file.name: file for file in sorted(csvs[0].parent.glob("**/*.bmp")) if not NAME.fullmatch(file.name)}
+    cells = []
+    for line, (original, name, label) in enumerate(rows, start=2):
+        match = NAME.fullmatch(original)
+        if match is None or label not in ("0", "1") or name not in files:
+            raise UserError(f"{csvs[0]}, line {line}: {original!r}, {name!r}, {label!r} is not a name, an image, 0 or 1")
+        cells.append(Cell(files[name], files[name].relative_to(folder).as_posix(), "prelim", int(label), match["subject"]))
+    return cells

@@ -1,0 +1,78 @@
+"""The command line of this room: one frozen dataclass a sub-command."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from build_shards.dataset import read_dataset
+from build_shards.shards import build
+from build_shards.synthetic import write_synthetic
+from contract.manifest import Manifest
+from contract.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Build:
+    """Build shards from a folder of cells: preprocess every image, write WebDataset tars and manifest.json.
+
+    The folder holds either the course's CSVs (train.csv, valid.csv, resnet_18_test.csv, ...) or the archive's
+    fold_*/{all,hem}/UID_*.bmp. A finished build of the same data and recipe is recognised and left as it is.
+    """
+
+    data: Path  # folder of the dataset
+    shards: Path = Path("shards")  # folder to write
+    size: int = Recipe.size  # side of a stored image in pixels
+    crop: Literal["native", "box", "none"] = Recipe.crop  # native: one scale for all cells; box: bounding box, resized
+    window: int = Recipe.window  # side of the native crop in source pixels
+    split: Literal["subject", "image"] = "subject"  # how the archive layout is split; image leaks subjects
+    seed: int = 0  # of the archive layout's split
+    workers: int = os.cpu_count() or 1  # processes; the bytes do not depend on it
+    force: bool = False  # replace another build in the same folder
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Draw a small synthetic dataset of cells in the course layout (for trying everything without a download)."""
+
+    data: Path  # folder to write
+    cells: int = 320  # number of cells, over all splits
+    seed: int = 0  # of the drawing
+
+
+Command = (
+    Annotated[Build, tyro.conf.subcommand("build")] | Annotated[Synthetic, tyro.conf.subcommand("synthetic")]
+)
+
+
+def main() -> None:
+    """Read the command line and run the sub-command."""
+    command = tyro.cli(Command, prog="python -m build_shards", description="BMPs and CSVs -> WebDataset shards.")
+    if isinstance(command, Synthetic):
+        write_synthetic(command.data, command.cells, command.seed)
+        print(f"{command.cells} synthetic cells in {command.data}")
+    else:
+        _build(command)
+
+
+def _build(command: Build) -> None:
+    dataset = read_dataset(command.data, command.split, command.seed)
+    if dataset.split_by == "image":
+        print("warning: --split image puts cells of one subject into train and test: accuracy will look too good")
+    recipe = Recipe(crop=command.crop, window=command.window, size=command.size)
+    manifest, built = build(dataset, recipe, command.shards, command.workers, command.force)
+    print(_summary(manifest, command.shards, built))
+
+
+def _summary(manifest: Manifest, folder: Path, built: bool) -> str:
+    lines = [f"{manifest.dataset}: {'built' if built else 'already built'} in {folder}"]
+    for split in manifest.splits:
+        counts = [sum(s.class_counts[label] for s in manifest.shards if s.split == split.name) for label in (0, 1)]
+        classes = f"{counts[0]} normal, {counts[1]} blast" if split.labelled else "labels unknown"
+        people = f", {split.subjects} subjects ({split.shared_subjects} also in train)" if split.subjects else ""
+        lines.append(f"  {split.name}: {split.samples} cells ({classes}){people if split.name != 'train' else ''}")
+    if manifest.shrunk:
+        lines.append(f"  {manifest.shrunk} cells were larger than the {manifest.recipe.window} px window and shrunk to fit")
+    return "\n".join(lines)

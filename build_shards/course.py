@@ -1,0 +1,119 @@
+"""The course layout: train.csv, valid.csv, one test CSV a network, and any further NAME_test.csv."""
+
+import json
+import re
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from build_shards.dataset import Cell, Dataset, cell_file
+from contract.errors import UserError
+from contract.manifest import Submission
+
+TEST_CSV = re.compile(r"(?P<name>[A-Za-z0-9_-]+)_test\.csv")
+NETWORK_CSV = re.compile(r"resnet_(18|50|152)")
+RESERVED = ("train", "valid", "test")
+
+
+def read_course(folder: Path) -> Dataset:
+    """List the cells of a folder in the course layout.
+
+    Raises ``UserError`` for a CSV that is missing, empty or without its columns, a label other than 0 and 1,
+    a path twice, in two splits, outside the folder or without a file.
+    """
+    subjects = _read_subjects(folder)
+    cells: list[Cell] = []
+    for split in ("train", "valid"):
+        cells += _read_split(folder, f"{split}.csv", split, subjects)
+    submissions = _read_submissions(folder)
+    for split in dict.fromkeys(submission.split for submission in submissions):
+        ids = dict.fromkeys(i for s in submissions if s.split == split for i in s.ids)
+        cells += [
+            Cell(folder / i, i, split, None, subjects.get(_normal(i))) for i in sorted(ids, key=_natural)
+        ]
+    _refuse_shared_paths(cells)
+    return Dataset(_name(folder), "course", "given", tuple(cells), tuple(submissions))
+
+
+def _read_split(folder: Path, csv: str, split: str, subjects: dict[str, str]) -> list[Cell]:
+    table = _read_csv(folder / csv, ("Path", "label"))
+    cells = []
+    for line, (path, label) in enumerate(zip(table["Path"], table["label"], strict=True), start=2):
+        if label not in ("0", "1"):
+            raise UserError(f"{folder / csv}, line {line}: the label {label!r} is not 0 or 1")
+        file = cell_file(folder, path, f"{folder / csv}, line {line}")
+        cells.append(Cell(file, path, split, int(label), subjects.get(_normal(path))))
+    return cells
+
+
+def _read_submissions(folder: Path) -> list[Submission]:
+    """Every ``*_test.csv``: a network's list of the split "test", or one further unlabelled split."""
+    submissions = []
+    for csv in sorted(folder.glob("*_test.csv")):
+        match = TEST_CSV.fullmatch(csv.name)
+        if match is None or match["name"] in RESERVED:
+            raise UserError(f"{csv}: a split cannot be called {csv.name.removesuffix('_test.csv')!r}")
+        network = NETWORK_CSV.fullmatch(match["name"])
+        name, split = (f"resnet{network[1]}", "test") if network else (match["name"], match["name"])
+        ids = tuple(_read_csv(csv, ("Path",))["Path"])
+        for line, path in enumerate(ids, start=2):
+            cell_file(folder, path, f"{csv}, line {line}")
+        submissions.append(Submission(name, split, ids))
+    return submissions
+
+
+def _read_subjects(folder: Path) -> dict[str, str]:
+    """Subject of each normalised path from the optional subjects.csv."""
+    csv = folder / "subjects.csv"
+    if not csv.exists():
+        return {}
+    table = _read_csv(csv, ("Path", "subject"))
+    return dict(zip(map(_normal, table["Path"]), table["subject"], strict=True))
+
+
+def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read a CSV as text (UTF-8, a byte-order mark allowed) and check columns, emptiness and repeated paths."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: not a readable CSV: {error}") from None
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise UserError(f"{path}: the column {missing[0]!r} is missing; it has {', '.join(map(str, table.columns))}")
+    if table.empty:
+        raise UserError(f"{path}: empty: it has a header and no rows")
+    paths = table["Path"].map(_normal)
+    if paths.duplicated().any():
+        row = int(paths.duplicated().to_numpy().argmax())
+        raise UserError(f"{path}, line {row + 2}: the path {table['Path'][row]!r} stands there twice")
+    return table
+
+
+def _refuse_shared_paths(cells: list[Cell]) -> None:
+    split_of: dict[str, str] = {}
+    for cell in cells:
+        path = _normal(cell.source)
+        if split_of.setdefault(path, cell.split) != cell.split:
+            raise UserError(f"{cell.source!r} is in two splits: {split_of[path]} and {cell.split}")
+
+
+def _name(folder: Path) -> str:
+    """The dataset's name from an optional dataset.json (``{"name": ...}``), else the folder's."""
+    path = folder / "dataset.json"
+    if not path.is_file():
+        return folder.resolve().name
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["name"])
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        raise UserError(f'{path}: not a JSON object with a "name"') from None
+
+
+def _normal(path: str) -> str:
+    return str(PurePosixPath(path))
+
+
+def _natural(path: str) -> tuple[str | int, ...]:
+    """Sort key that puts 2.bmp before 10.bmp; text and numbers alternate, so keys always compare."""
+    return tuple(int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", path))

@@ -1,0 +1,75 @@
+"""What a dataset is, and which of the two layouts a folder holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from contract.errors import UserError
+from contract.manifest import Submission
+from contract.publish import text_sha256
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One source image."""
+
+    file: Path  # where it lies
+    source: str  # its path as the CSV writes it, or relative to the folder; the ID of a submission
+    split: str
+    label: int | None  # 0 normal, 1 blast, None where hidden
+    subject: str | None  # "11" and "H11" are different people
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All cells of a folder, split; the order is the CSVs' (course) or the names' (archive), never the disk's."""
+
+    name: str
+    layout: Literal["course", "archive"]
+    split_by: Literal["given", "subject", "image"]
+    cells: tuple[Cell, ...]
+    submissions: tuple[Submission, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over split, path, label, subject and file size of every cell, and over the submissions."""
+        lines = [f"{c.split}\t{c.source}\t{c.label}\t{c.subject}\t{c.file.stat().st_size}" for c in self.cells]
+        lines += [f"{s.name}\t{s.split}\t{i}" for s in self.submissions for i in s.ids]
+        return text_sha256("\n".join(lines))
+
+
+def read_dataset(folder: Path, split_by: Literal["subject", "image"] = "subject", seed: int = 0) -> Dataset:
+    """Recognise the layout of ``folder`` by what is in it, and list its cells.
+
+    ``split_by`` and ``seed`` decide the split of the archive layout only; the course layout brings its own.
+    Raises ``UserError`` naming the file and the rule for every kind of bad input.
+    """
+    from build_shards.archive import fold_folders, read_archive
+    from build_shards.course import read_course
+
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    if (folder / "train.csv").is_file():
+        return read_course(folder)
+    if fold_folders(folder):
+        return read_archive(folder, split_by, seed)
+    raise UserError(
+        f"{folder}: neither layout recognised: looked for train.csv and valid.csv (course) "
+        "and for **/fold_*/{all,hem}/UID_*.bmp (archive)"
+    )
+
+
+def cell_file(root: Path, written: str, source: str) -> Path:
+    """The file that a CSV's path names; ``source`` (CSV and line) opens the error.
+
+    Raises ``UserError`` for a path that is absolute, leaves ``root`` (by ``..`` or a link) or is no file.
+    """
+    path = Path(written)
+    if path.is_absolute() or ".." in path.parts:
+        raise UserError(f"{source}: the path {written!r} leaves the folder: it must be relative, without '..'")
+    file = root / path
+    if not file.is_file():
+        raise UserError(f"{source}: {written!r}: no such file in {root}")
+    if not file.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{source}: the path {written!r} leaves the folder through a link")
+    return file

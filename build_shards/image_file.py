@@ -1,0 +1,75 @@
+"""Read one raw image file strictly: what is not a whole 8-bit 3-channel BMP or PNG is refused, never repaired.
+
+OpenCV alone would return a partly grey picture for a truncated file and convert grey or 16-bit images in silence.
+"""
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import UserError
+
+Image = NDArray[np.uint8]
+MAXIMUM_SIDE = 8192  # px; a header that declares more is refused before anything is decoded
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+
+
+def read_image(path: Path) -> tuple[Image, bytes]:
+    """Read an image as uint8 ``[H, W, 3]`` RGB, together with the file's bytes.
+
+    Raises ``UserError`` naming the file and the rule when it cannot be read, is neither BMP nor PNG,
+    is cut short, is not 8-bit 3-channel, or declares a side over ``MAXIMUM_SIDE``.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    return decode_image(data, str(path)), data
+
+
+def decode_image(data: bytes, source: str) -> Image:
+    """Decode the bytes of a BMP or PNG file; ``source`` names them in errors."""
+    if data[:2] == b"BM":
+        return _decode_bmp(data, source)
+    if data[:8] == PNG_SIGNATURE:
+        return _decode_png(data, source)
+    raise UserError(f"{source}: not a BMP or PNG image ({len(data)} bytes)")
+
+
+def _decode_bmp(data: bytes, source: str) -> Image:
+    """Windows bitmap with a BITMAPINFOHEADER or later: 24 bits a pixel, rows padded to 4 bytes, BGR."""
+    if len(data) < 54:
+        raise UserError(f"{source}: cut short: {len(data)} bytes are less than a BMP header")
+    (offset,) = struct.unpack_from("<I", data, 10)
+    header, width, height, _, bits, compression = struct.unpack_from("<IiiHHI", data, 14)
+    if header < 40 or bits != 24 or compression != 0:
+        raise UserError(f"{source}: not an uncompressed 8-bit 3-channel BMP (it has {bits} bits a pixel)")
+    _check_sides(width, abs(height), source)
+    stride = (width * 3 + 3) // 4 * 4
+    if offset < 14 + header or len(data) < offset + stride * abs(height):
+        raise UserError(f"{source}: cut short: {len(data)} bytes where {offset + stride * abs(height)} belong")
+    rows = np.frombuffer(data, np.uint8, stride * abs(height), offset).reshape(abs(height), stride)
+    bgr = rows[:, : width * 3].reshape(abs(height), width, 3)
+    return np.ascontiguousarray((bgr[::-1] if height > 0 else bgr)[:, :, ::-1])
+
+
+def _decode_png(data: bytes, source: str) -> Image:
+    if len(data) < 33 or not data.endswith(PNG_END):
+        raise UserError(f"{source}: cut short: the PNG has no end ({len(data)} bytes)")
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    if depth != 8 or colour != 2:
+        raise UserError(f"{source}: not an 8-bit 3-channel PNG (depth {depth}, colour type {colour})")
+    _check_sides(width, height, source)
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise UserError(f"{source}: not a readable PNG")
+    return np.ascontiguousarray(bgr[:, :, ::-1].astype(np.uint8, copy=False))
+
+
+def _check_sides(width: int, height: int, source: str) -> None:
+    if not (0 < width <= MAXIMUM_SIDE and 0 < height <= MAXIMUM_SIDE):
+        raise UserError(f"{source}: declares {width} x {height} px: each side must be 1 to {MAXIMUM_SIDE}")

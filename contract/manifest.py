@@ -1,0 +1,101 @@
+"""``shards/manifest.json``: the index of a build, written last. A reader trusts nothing that it does not list."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract.errors import UserError
+from contract.publish import text_sha256
+from contract.record import from_json, to_json
+from contract.recipe import Recipe
+
+FORMAT = 1
+NAME = "manifest.json"
+CLASSES = ("normal", "blast")  # label 0 and label 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file of a split."""
+
+    name: str  # file name inside the shards folder
+    split: str
+    samples: int
+    class_counts: tuple[int, ...]  # samples of label 0 and of label 1; (0, 0) on unlabelled splits
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a split is, over all its shards."""
+
+    name: str
+    labelled: bool
+    samples: int
+    subjects: int  # number of distinct subjects, 0 where they are unknown
+    shared_subjects: int  # how many of them are also in the training split
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The IDs that one unlabelled CSV asks for, in its own order (a Kaggle board's order)."""
+
+    name: str  # the CSV's name without "_test.csv": "resnet18", or the name of a further split
+    split: str
+    ids: tuple[str, ...]  # the CSV's Path column, as written there
+
+
+@dataclass(frozen=True)
+class PixelStatistics:
+    """Mean and standard deviation of the training split's cell pixels, per RGB channel, in units of 0..255."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a reader needs to know about a folder of shards."""
+
+    format: int
+    dataset: str  # a person's name for the data; says "synthetic" where cells are drawn
+    layout: str
+    split_by: str  # "given", "subject" or "image"
+    source_digest: str  # SHA-256 of the list of sources: split, path, label, subject, bytes
+    classes: tuple[str, ...]
+    recipe: Recipe
+    pixels: PixelStatistics
+    shrunk: int  # cells larger than the native window
+    splits: tuple[Split, ...]
+    submissions: tuple[Submission, ...]
+    shards: tuple[Shard, ...]
+
+    def to_json(self) -> str:
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str, source: str = NAME) -> "Manifest":
+        manifest = from_json(cls, text, source)
+        if manifest.format != FORMAT:
+            raise UserError(f"{source}: format {manifest.format}: this code reads format {FORMAT}")
+        return manifest
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest's own text: names the data in checkpoints and reports."""
+        return text_sha256(self.to_json())
+
+    def split(self, name: str) -> Split:
+        """The split called ``name``; raises ``UserError`` that lists the splits there are."""
+        for split in self.splits:
+            if split.name == name:
+                return split
+        raise UserError(f"split {name!r} is not in the shards: there are {', '.join(s.name for s in self.splits)}")
+
+
+def load_manifest(shards: Path) -> Manifest:
+    """Read ``shards/manifest.json``; raises ``UserError`` where it is missing or not a manifest."""
+    path = shards / NAME
+    if not path.is_file():
+        raise UserError(f"{path}: no such file: build the shards first (make shards DATA=folder)")
+    return Manifest.from_json(path.read_text(encoding="utf-8"), str(path))

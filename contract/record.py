@@ -1,0 +1,80 @@
+"""Frozen dataclasses to and from JSON, refusing what they do not know."""
+
+import dataclasses
+import json
+import types
+import typing
+from typing import Any, TypeVar
+
+from contract.errors import UserError
+
+T = TypeVar("T")
+
+
+def to_json(record: Any) -> str:
+    """Serialise a dataclass as JSON: keys in field order, two spaces, one final newline, no NaN."""
+    return json.dumps(dataclasses.asdict(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(cls: type[T], text: str, source: str) -> T:
+    """Read ``text`` into the dataclass ``cls``; ``source`` names the file in errors.
+
+    Raises ``UserError`` for text that is not JSON, an unknown key, a missing key or a value of another type.
+    """
+    try:
+        data = json.loads(text)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{source}: not JSON: {error}") from None
+    return _read(cls, data, source)
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """Check ``value`` against the annotation ``kind`` and rebuild tuples and dataclasses from lists and dicts."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _read_record(kind, value, where)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise UserError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")
+        return value
+    if origin is types.UnionType:
+        return None if value is None else _read(arguments[0], value, where)
+    if origin is tuple:
+        return _read_tuple(arguments, value, where)
+    if origin is dict:
+        _expect(dict, value, where)
+        return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if kind is Any:
+        return value
+    _expect(kind, value, where)
+    return kind(value)
+
+
+def _read_record(kind: Any, value: Any, where: str) -> Any:
+    _expect(dict, value, where)
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]
+    unknown, missing = [key for key in value if key not in names], [name for name in names if name not in value]
+    if unknown:
+        raise UserError(f"{where}: unknown key {unknown[0]!r}: valid are {', '.join(names)}")
+    if missing:
+        raise UserError(f"{where}: the key {missing[0]!r} is missing")
+    return kind(**{name: _read(hints[name], value[name], f"{where}.{name}") for name in names})
+
+
+def _read_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    _expect(list, value, where)
+    if arguments[-1] is Ellipsis:
+        return tuple(_read(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if len(value) != len(arguments):
+        raise UserError(f"{where}: {len(value)} values where {len(arguments)} belong")
+    return tuple(
+        _read(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(arguments, value, strict=True))
+    )
+
+
+def _expect(kind: type, value: Any, where: str) -> None:
+    """JSON has one number type: an int is welcome where a float belongs, a bool is neither."""
+    accepted: tuple[type, ...] = (int, float) if kind is float else (kind,)
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise UserError(f"{where}: {value!r} is not of type {kind.__name__}")

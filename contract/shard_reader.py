@@ -1,0 +1,118 @@
+"""Read WebDataset shards by index: any sample of a split by its position, verified against the manifest.
+
+``webdataset`` imports torch where torch is installed, so readers that must live without torch index tars here.
+"""
+
+import hashlib
+import io
+import json
+import mmap
+import re
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import UserError
+from contract.manifest import Manifest, Shard
+
+Image = NDArray[np.uint8]
+MEMBER = re.compile(r"(?P<key>[A-Za-z0-9_-]+)\.(?P<extension>png|cls|json)")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Where one sample lies: its shard and the (offset, length) of its members."""
+
+    key: str
+    label: int | None  # None on unlabelled splits
+    shard: str
+    members: dict[str, tuple[int, int]]
+
+
+class SplitReader:
+    """Random access to the samples of one split, in the manifest's order.
+
+    ``SplitReader(folder, manifest, "train")`` hashes each shard once, and raises ``UserError`` that names
+    the shard when its bytes, members or counts are not those that the manifest lists.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, split: str) -> None:
+        self.split = manifest.split(split)
+        self.size = manifest.recipe.size
+        self.folder = folder
+        self.samples: list[Sample] = []
+        self._maps: dict[str, mmap.mmap] = {}
+        for shard in manifest.shards:
+            if shard.split == split:
+                self.samples += self._open(shard)
+        if len(self.samples) != self.split.samples:
+            raise UserError(f"split {split!r}: {len(self.samples)} samples, the manifest says {self.split.samples}")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def image(self, position: int) -> Image:
+        """Decode a sample's image: uint8 ``[size, size, 3]`` RGB."""
+        sample = self.samples[position]
+        bgr = cv2.imdecode(np.frombuffer(self._bytes(sample, "png"), np.uint8), cv2.IMREAD_COLOR)
+        if bgr is None or bgr.shape != (self.size, self.size, 3):
+            raise UserError(f"{sample.shard}: {sample.key}.png is not a {self.size} px colour image")
+        return np.ascontiguousarray(bgr[:, :, ::-1])
+
+    def info(self, position: int) -> dict[str, Any]:
+        """A sample's JSON: source path, subject, crop box, SHA-256 of the source."""
+        return json.loads(self._bytes(self.samples[position], "json"))
+
+    def _bytes(self, sample: Sample, extension: str) -> bytes:
+        offset, length = sample.members[extension]
+        return self._maps[sample.shard][offset : offset + length]
+
+    def _open(self, shard: Shard) -> list[Sample]:
+        path = self.folder / shard.name
+        if not path.is_file():
+            raise UserError(f"{path}: the manifest lists this shard and it is not there")
+        with path.open("rb") as file:
+            if path.stat().st_size != shard.bytes or hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
+                raise UserError(f"{path}: its bytes are not those that the manifest lists: build the shards anew")
+            self._maps[shard.name] = mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        samples = index_tar(mapped, shard)
+        counts = tuple(sum(sample.label == label for sample in samples) for label in (0, 1))
+        if len(samples) != shard.samples or counts != shard.class_counts:
+            raise UserError(f"{path}: {len(samples)} samples {counts}, the manifest lists {shard.samples}")
+        return samples
+
+
+def index_tar(tar_bytes: mmap.mmap | bytes, shard: Shard) -> list[Sample]:
+    """List the samples of a tar whose members are regular files ``key.png``, ``key.cls``, ``key.json``.
+
+    Raises ``UserError`` for any other member, a member twice, or a sample without image or JSON.
+    """
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    with tarfile.open(fileobj=io.BytesIO(tar_bytes), mode="r:") as tar:
+        for member in tar:
+            match = MEMBER.fullmatch(member.name)
+            if match is None or not member.isreg():
+                raise UserError(f"{shard.name}: the member {member.name!r} is not KEY.png, KEY.cls or KEY.json")
+            members = found.setdefault(match["key"], {})
+            if match["extension"] in members:
+                raise UserError(f"{shard.name}: the member {member.name!r} stands there twice")
+            members[match["extension"]] = (member.offset_data, member.size)
+    return [_sample(key, members, tar_bytes, shard) for key, members in found.items()]
+
+
+def _sample(key: str, members: dict[str, tuple[int, int]], tar_bytes: mmap.mmap | bytes, shard: Shard) -> Sample:
+    if "png" not in members or "json" not in members:
+        raise UserError(f"{shard.name}: the sample {key!r} has no image or no JSON")
+    label = None
+    if "cls" in members:
+        offset, length = members["cls"]
+        text = bytes(tar_bytes[offset : offset + length])
+        if text not in (b"0", b"1"):
+            raise UserError(f"{shard.name}: {key}.cls says {text!r}, a label is 0 or 1")
+        label = int(text)
+    return Sample(key, label, shard.name, members)

@@ -1,0 +1,1 @@
+"""Train ResNets, written by hand, from scratch on WebDataset shards."""

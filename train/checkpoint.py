@@ -1,0 +1,32 @@
+"""Checkpoints: tensors and JSON-able values only, written by rename, read with ``weights_only=True``."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from contract.errors import UserError
+from contract.model_card import ModelCard
+from contract.publish import publishing
+
+FORMAT = 1
+
+
+def save_checkpoint(path: Path, card: ModelCard, state: dict[str, Any]) -> None:
+    """Write ``state`` (tensors, numbers, strings, lists, dicts) with its card; the old file stays until the rename."""
+    with publishing(path) as file:
+        torch.save({"format": FORMAT, "card": card.to_json(), **state}, file)
+
+
+def load_checkpoint(path: Path) -> tuple[ModelCard, dict[str, Any]]:
+    """Read a checkpoint onto the CPU; raises ``UserError`` when it is missing, damaged, or another format."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file: train the network first (make train ARCH=...)")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UserError(f"{path}: not a leukoshard checkpoint of format {FORMAT}")
+    return ModelCard.from_json(state["card"], str(path)), state

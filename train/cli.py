@@ -1,0 +1,23 @@
+"""The command line of this room."""
+
+import tyro
+
+from train.config import Config
+from train.curves import draw_comparison
+from train.history import NAME as HISTORY
+from train.history import read_history
+from train.loop import for_each_network, train
+from train.resnet import ARCHITECTURES
+from contract.manifest import load_manifest
+
+
+def main() -> None:
+    """Train the network (or all three), then draw the comparison of all that are trained."""
+    config = tyro.cli(Config, prog="python -m train", description=Config.__doc__)
+    for one in for_each_network(config, tuple(ARCHITECTURES)):
+        print(f"{one.arch}: {train(one)}")
+    histories = {a: config.artifacts / a / HISTORY for a in ARCHITECTURES if (config.artifacts / a / HISTORY).is_file()}
+    picture = config.artifacts / "comparison" / "accuracy.png"
+    dataset = load_manifest(config.shards).dataset
+    draw_comparison({arch: read_history(path) for arch, path in histories.items()}, picture, dataset)
+    print(f"comparison: {picture}")
