@@ -87,6 +87,10 @@ def _read_prelim(folder: Path) -> list[Cell]:
     for line, (original, name, label) in enumerate(rows, start=2):
         match = NAME.fullmatch(original)
         if match is None or label not in ("0", "1") or name not in files:
-            raise UserError(f"{csvs[0]}, line {line}: {original!r}, {name!r}, {label!r} is not a name, an image, 0 or 1")
-        cells.append(Cell(files[name], files[name].relative_to(folder).as_posix(), "prelim", int(label), match["subject"]))
+            raise UserError(
+                f"{csvs[0]}, line {line}: {original!r}, {name!r}, {label!r} is not a name, an image, 0 or 1"
+            )
+        cells.append(
+            Cell(files[name], files[name].relative_to(folder).as_posix(), "prelim", int(label), match["subject"])
+        )
     return cells

@@ -42,9 +42,7 @@ class Synthetic:
     seed: int = 0  # of the drawing
 
 
-Command = (
-    Annotated[Build, tyro.conf.subcommand("build")] | Annotated[Synthetic, tyro.conf.subcommand("synthetic")]
-)
+Command = Annotated[Build, tyro.conf.subcommand("build")] | Annotated[Synthetic, tyro.conf.subcommand("synthetic")]
 
 
 def main() -> None:
@@ -74,5 +72,7 @@ def _summary(manifest: Manifest, folder: Path, built: bool) -> str:
         people = f", {split.subjects} subjects ({split.shared_subjects} also in train)" if split.subjects else ""
         lines.append(f"  {split.name}: {split.samples} cells ({classes}){people if split.name != 'train' else ''}")
     if manifest.shrunk:
-        lines.append(f"  {manifest.shrunk} cells were larger than the {manifest.recipe.window} px window and shrunk to fit")
+        lines.append(
+            f"  {manifest.shrunk} cells were larger than the {manifest.recipe.window} px window and shrunk to fit"
+        )
     return "\n".join(lines)

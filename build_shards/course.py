@@ -28,9 +28,7 @@ def read_course(folder: Path) -> Dataset:
     submissions = _read_submissions(folder)
     for split in dict.fromkeys(submission.split for submission in submissions):
         ids = dict.fromkeys(i for s in submissions if s.split == split for i in s.ids)
-        cells += [
-            Cell(folder / i, i, split, None, subjects.get(_normal(i))) for i in sorted(ids, key=_natural)
-        ]
+        cells += [Cell(folder / i, i, split, None, subjects.get(_normal(i))) for i in sorted(ids, key=_natural)]
     _refuse_shared_paths(cells)
     return Dataset(_name(folder), "course", "given", tuple(cells), tuple(submissions))
 

@@ -33,7 +33,8 @@ class Crop:
 
 def cell_mask(image: Image) -> NDArray[np.bool_]:
     """Where the cell is: bool ``[H, W]``, true where any channel of the uint8 ``[H, W, 3]`` image is above zero."""
-    return image.any(axis=2)
+    mask: NDArray[np.bool_] = np.any(image, axis=2)
+    return mask
 
 
 def preprocess(image: Image, recipe: Recipe, source: str) -> Crop:

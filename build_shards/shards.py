@@ -205,4 +205,3 @@ def _publish(staging: Path, folder: Path, manifest: Manifest) -> None:
     for shard in manifest.shards:
         os.replace(staging / shard.name, folder / shard.name)
     publish_text(old, manifest.to_json())
-

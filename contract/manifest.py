@@ -5,8 +5,8 @@ from pathlib import Path
 
 from contract.errors import UserError
 from contract.publish import text_sha256
-from contract.record import from_json, to_json
 from contract.recipe import Recipe
+from contract.record import from_json, to_json
 
 FORMAT = 1
 NAME = "manifest.json"

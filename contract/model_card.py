@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from contract.errors import UserError
-from contract.record import from_json, to_json
 from contract.recipe import Recipe
+from contract.record import from_json, to_json
 
 FORMAT = 1
 METADATA_KEY = "leukoshard.model_card"  # of the card's JSON in an ONNX file's metadata_props

@@ -1,4 +1,4 @@
-"""From a uint8 batch to the network's input: normalisation, and augmentation on the batch, on its device.
+"""Augmentation on the batch, on its device, on the way from uint8 pixels to the network's input.
 
 Background is not tissue: colours change on cell pixels only, and background is exactly zero in the network's input.
 Interpolation blurs. Validation images are never interpolated, so only a share of the training images is (``affine``):
@@ -8,28 +8,10 @@ else sharpness itself would tell a network which images are new.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-
-class Normalise(nn.Module):
-    """uint8 ``[N, H, W, 3]`` RGB -> float ``[N, 3, H, W]``: cell pixels to mean 0 and std 1, background to zero."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        pixels = images.permute(0, 3, 1, 2).to(self.mean.dtype)
-        return self.masked(pixels, (pixels.amax(dim=1, keepdim=True) > 0).to(pixels.dtype))
-
-    def masked(self, pixels: Tensor, mask: Tensor) -> Tensor:
-        """Normalise float ``[N, 3, H, W]`` pixels of 0..255 and keep those of the mask, float ``[N, 1, H, W]``."""
-        return (pixels - self.mean) / self.std * mask
+from train.normalise import Normalise
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 import tyro
 
+from contract.manifest import load_manifest
 from train.config import Config
 from train.curves import draw_comparison
 from train.history import NAME as HISTORY
 from train.history import read_history
 from train.loop import for_each_network, train
 from train.resnet import ARCHITECTURES
-from contract.manifest import load_manifest
 
 
 def main() -> None:

@@ -44,4 +44,6 @@ def _draw_curves(axes: Axes, arch: str, history: list[Epoch]) -> None:
     train = [100 * row.train_accuracy for row in history]
     valid = [100 * row.valid_accuracy for row in history]
     axes.plot(epochs, train, "--", marker=marker, color=colour, alpha=0.6, label=f"{arch} training phase")
-    axes.plot(epochs, valid, "-", marker=marker, color=colour, label=f"{arch} testing phase (valid, max {max(valid):.1f})")
+    axes.plot(
+        epochs, valid, "-", marker=marker, color=colour, label=f"{arch} testing phase (valid, max {max(valid):.1f})"
+    )

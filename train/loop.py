@@ -15,13 +15,14 @@ from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
 from contract.model_card import FORMAT, ModelCard
 from contract.shard_reader import SplitReader
-from train.augment import Augment, Normalise, resize
+from train.augment import Augment, resize
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.config import Config, recipe_of
 from train.curves import draw_run
 from train.data import open_labelled, train_batches, valid_batches
 from train.history import NAME as HISTORY
 from train.history import Epoch, write_history
+from train.normalise import Normalise
 from train.optimize import ExponentialMovingAverage, learning_rate, make_optimizer
 from train.resnet import MINIMUM_SIZE, build_resnet
 from train.run_record import write_run_record
@@ -80,7 +81,7 @@ def train(config: Config) -> Path:
 
     Raises ``UserError`` for shards that do not fit, or a run that is there and neither resumed nor replaced.
     """
-    if config.start_size and not MINIMUM_SIZE <= config.start_size:
+    if config.start_size and not config.start_size >= MINIMUM_SIZE:
         raise UserError(f"--start-size {config.start_size}: must be 0 (off) or at least {MINIMUM_SIZE} px")
     run = Run(config)
     if not start(run):
@@ -125,9 +126,7 @@ def train_epoch(run: Run, epoch: int, size: int) -> tuple[float, float, float]:
         x = resize(run.augment(images, run.normalise, generator), size).contiguous(memory_format=torch.channels_last)
         with run.autocast():
             logits = model(x).float()
-        loss = functional.cross_entropy(
-            logits, labels, weight=run.loss_weights, label_smoothing=config.label_smoothing
-        )
+        loss = functional.cross_entropy(logits, labels, weight=run.loss_weights, label_smoothing=config.label_smoothing)
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         run.optimizer.step()
@@ -219,7 +218,9 @@ def pick_device(wanted: str) -> torch.device:
 
 def _refuse_other_run(card: ModelCard, run: Run, path: Path) -> None:
     wanted = dict(recipe_of(run.config))
-    differing = [f"{key} {card.training.get(key)} -> {value}" for key, value in wanted.items() if card.training.get(key) != value]
+    differing = [
+        f"{key} {card.training.get(key)} -> {value}" for key, value in wanted.items() if card.training.get(key) != value
+    ]
     if card.arch != run.config.arch or card.manifest_digest != run.manifest.digest:
         differing.append("the shards' manifest")
     if differing:

@@ -6,7 +6,6 @@ a bottleneck sits in its 3x3 convolution, and the last BatchNorm of every block 
 (Goyal et al. 2017, arXiv:1706.02677, section 5.1), so that each block starts as its shortcut.
 """
 
-
 import torch
 from torch import Tensor, nn
 
@@ -120,9 +119,7 @@ def _projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     """Shortcut option B of He et al.: a 1x1 convolution only where the shape changes."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
-    )
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
 
 
 def _stage(block: Block, in_channels: int, width: int, depth: int, stride: int) -> nn.Sequential:
@@ -137,5 +134,3 @@ def _initialise(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     elif isinstance(module, BasicBlock | Bottleneck):
         nn.init.zeros_(module.last_norm.weight)
-
-

@@ -16,7 +16,9 @@ def write_run_record(folder: Path, config: Config, card: ModelCard, history: lis
     """Write configuration, card of the best weights, and the time that the run took."""
     record = {
         "command": f"python -m train --arch {config.arch}",
-        "config": {name: value if isinstance(value, int | float | str) else str(value) for name, value in vars(config).items()},
+        "config": {
+            name: value if isinstance(value, int | float | str) else str(value) for name, value in vars(config).items()
+        },
         "card": asdict(card),
         "epochs": len(history),
         "seconds": round(sum(row.seconds for row in history), 1),

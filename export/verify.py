@@ -1,0 +1,70 @@
+"""Compare an ONNX file with torch before it gets its name."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from contract.errors import UserError
+from contract.model_card import ModelCard
+from export.graph import OUTPUTS, ExportedNetwork
+from train.resnet import ResNet
+
+LARGEST_LOGIT_ERROR = 1e-3  # relative to 1 + the largest logit
+LARGEST_PROBABILITY_ERROR = 1e-4
+BATCHES = (1, 2, 17)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Largest differences between onnxruntime (float32) and torch (float64) over all compared images."""
+
+    images: int
+    logit_error: float  # largest |difference| of a logit or a map's value
+    probability_error: float  # largest |difference| of a probability
+
+
+def verify(onnx_bytes: bytes, network: ResNet, card: ModelCard, crops: NDArray[np.uint8]) -> Comparison:
+    """Run fixed and random images, and ``crops`` (uint8 ``[M, size, size, 3]``, may be empty), through both.
+
+    The reference is the network as trained (BatchNorm not folded) in float64.
+    Raises ``UserError`` with the error and the limit when an output differs, or any decision does.
+    """
+    reference = ExportedNetwork(network, card.mean, card.std).eval().double()
+    session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
+    worst_logit = worst_probability = 0.0
+    sets = [_fixed(card.recipe.size), *_random(card.recipe.size), *([crops] if len(crops) else [])]
+    for images in sets:
+        found = session.run(list(OUTPUTS), {"images": images})
+        with torch.inference_mode():
+            wanted = [output.numpy() for output in reference(torch.from_numpy(images))]
+        scale = 1 + np.abs(wanted[0]).max()
+        errors = [float(np.abs(f - w).max()) for f, w in zip(found, wanted, strict=True)]
+        if not np.isfinite(errors).all() or errors[0] > LARGEST_LOGIT_ERROR * scale:
+            raise UserError(f"{card.arch}: ONNX and torch differ by {errors[0]:.2e} in a logit: not published")
+        if errors[1] > LARGEST_PROBABILITY_ERROR or _decisions_differ(found[0], wanted[0]):
+            raise UserError(f"{card.arch}: ONNX and torch differ by {errors[1]:.2e} in a probability: not published")
+        worst_logit, worst_probability = max(worst_logit, errors[0], errors[2]), max(worst_probability, errors[1])
+    return Comparison(sum(map(len, sets)), worst_logit, worst_probability)
+
+
+def _decisions_differ(found: NDArray[np.float32], wanted: NDArray[np.float64]) -> bool:
+    """Another label, ties within the error apart."""
+    clear = np.abs(wanted[:, 1] - wanted[:, 0]) > 2 * LARGEST_LOGIT_ERROR
+    return bool((found.argmax(1) != wanted.argmax(1))[clear].any())
+
+
+def _fixed(size: int) -> NDArray[np.uint8]:
+    """Discs of three radii with a colour gradient on black: uint8 ``[3, size, size, 3]``."""
+    y, x = np.mgrid[:size, :size]
+    gradient = np.stack([60 + 60 * x / size, 20 + 40 * y / size, 90 + 0.0 * x], axis=-1)
+    distance = np.hypot(y - size / 2, x - size / 2)
+    return np.stack([gradient * (distance < share * size)[..., None] for share in (0.2, 0.35, 0.5)]).astype(np.uint8)
+
+
+def _random(size: int) -> list[NDArray[np.uint8]]:
+    """Uniform noise in batches of several sizes."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8) for n in BATCHES]
