@@ -8,14 +8,14 @@ from contract.errors import UserError
 ROOMS = ("contract", "build_shards", "train", "export", "evaluate")
 
 
-def run_command(module: str) -> None:
-    """Import ``module`` and call its ``main()``; exit 2 with one line on a user's mistake.
+def run_command(module: str, function: str = "main") -> None:
+    """Import ``module`` and call its ``function``; exit 2 with one line on a user's mistake.
 
     A user's mistake is a ``UserError`` (bad input) or a third-party package that is not installed.
     ``Ctrl-C`` exits 130 as shells expect. Anything else is a defect of ours and keeps its traceback.
     """
     try:
-        importlib.import_module(module).main()
+        getattr(importlib.import_module(module), function)()
     except UserError as error:
         _fail(f"error: {' '.join(str(error).split())}", 2)
     except ModuleNotFoundError as error:
