@@ -47,10 +47,11 @@ def draw_activation(crop: NDArray[np.uint8], maps: dict[str, NDArray[np.float32]
     panels[0].imshow(crop)
     panels[0].set_title("as the network sees it", fontsize=9)
     size = crop.shape[0]
+    grey = np.where(crop.any(axis=2), crop.mean(axis=2), 255)  # on white, colours laid over it keep their meaning
     for panel, (caption, cam) in zip(panels[1:], maps.items(), strict=True):
         evidence = cv2.resize(cam[1] - cam[0], (size, size), interpolation=cv2.INTER_CUBIC)
         reach = max(float(np.abs(evidence).max()), 1e-6)
-        panel.imshow(crop.mean(axis=2), cmap="gray")
+        panel.imshow(grey, cmap="gray", vmin=0, vmax=255)
         drawn = panel.imshow(evidence, cmap=BLUE_ORANGE, vmin=-reach, vmax=reach, alpha=0.6)
         panel.set_title(caption, fontsize=9)
         bar = figure.colorbar(drawn, ax=panel, orientation="horizontal", shrink=0.8, pad=0.02)

@@ -26,7 +26,7 @@ class Metrics:
     confusion: tuple[tuple[int, int], tuple[int, int]]  # rows: true 0, 1; columns: predicted 0, 1
 
 
-def score(labels: NDArray[np.int64], probability: NDArray[np.float32], threshold: float = 0.5) -> Metrics:
+def score(labels: NDArray[np.int64], probability: NDArray[np.float32], threshold: float) -> Metrics:
     """Compare labels int64 ``[N]`` with probabilities of label 1, float ``[N]``; computed with scikit-learn."""
     predicted = (probability >= threshold).astype(np.int64)
     table = confusion_matrix(labels, predicted, labels=[0, 1])

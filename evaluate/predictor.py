@@ -13,6 +13,7 @@ from contract.errors import UserError
 from contract.model_card import METADATA_KEY, ModelCard
 
 OUTPUTS = ("logits", "probability", "cam")
+THRESHOLD = 0.5  # a cell whose probability of label 1 reaches it is called a blast
 BATCH = 64  # images at once: memory stays bounded whatever is asked
 
 
@@ -26,8 +27,8 @@ class Prediction:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """The verdicts, int64 ``[N]``: 1 where the probability of a blast is at least one half."""
-        return (self.probability >= 0.5).astype(np.int64)
+        """The verdicts, int64 ``[N]``: 1 where the probability of a blast reaches ``THRESHOLD``."""
+        return (self.probability >= THRESHOLD).astype(np.int64)
 
 
 class Predictor:

@@ -1,9 +1,8 @@
 """Score every exported network on the shards: metrics.json, confusion matrices, CSVs."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -13,13 +12,15 @@ from tqdm import tqdm
 from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
 from contract.publish import publish_text
+from contract.record import from_json, to_json
 from contract.shard_reader import SplitReader
 from evaluate.figures import draw_confusion
 from evaluate.metrics import Metrics, score
-from evaluate.predictor import BATCH, Prediction, Predictor, find_networks
+from evaluate.predictor import BATCH, THRESHOLD, Prediction, Predictor, find_networks
 from evaluate.submission import wanted_order, write_predictions, write_submission
 
 ARCHS = ("resnet18", "resnet50", "resnet152")
+METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -33,23 +34,54 @@ class Report:
     workers: int = 0  # onnxruntime threads; 0: one a core
 
 
+@dataclass(frozen=True)
+class ReportRecord:
+    """``metrics.json``: every number of a report, and what it was computed from."""
+
+    dataset: str
+    split: str
+    n: int
+    subjects: int
+    subjects_shared_with_train: int
+    threshold: float  # of the probability of label 1
+    metrics: dict[str, Metrics]  # by network
+    networks: dict[str, Any]  # by network: sha256 and provider of the ONNX file, and its model card
+
+
+def load_record(folder: Path) -> ReportRecord:
+    """Read a report's ``metrics.json``; raises ``UserError`` where it is missing or is none."""
+    path = folder / METRICS
+    if not path.is_file():
+        raise UserError(f"{path}: no such file: make the report first (python evaluate/run.py)")
+    return from_json(ReportRecord, path.read_text(encoding="utf-8"), str(path))
+
+
 def report(command: Report) -> Path:
-    """Write the report and return its folder; prints a table and the files' paths."""
+    """Score every network, write the report, and return its folder."""
     manifest = load_manifest(command.shards)
     if not manifest.split(command.split).labelled:
         raise UserError(f"--split {command.split}: its labels are unknown, nothing can be scored on it")
     folder = command.artifacts / "report"
     scores: dict[str, Metrics] = {}
-    networks: dict[str, dict[str, object]] = {}
+    networks: dict[str, Any] = {}
     for arch, path in find_networks(command.artifacts, ARCHS).items():
         predictor = Predictor(path, command.device, command.workers)
         _refuse_other_data(predictor, manifest, command.shards)
         scores[arch] = _score_split(predictor, arch, command, manifest, folder)
         _predict_unlabelled(predictor, arch, command, manifest, folder)
         networks[arch] = {"sha256": predictor.sha256, "provider": predictor.provider, "card": asdict(predictor.card)}
-    _write_metrics(folder / "metrics.json", command.split, manifest, scores, networks)
-    _print_table(scores, command.split, manifest)
-    print("\n".join(str(path) for path in sorted(folder.iterdir()) if path.is_file() and path.suffix != ".tmp"))
+    split = manifest.split(command.split)
+    record = ReportRecord(
+        dataset=manifest.dataset,
+        split=split.name,
+        n=split.samples,
+        subjects=split.subjects,
+        subjects_shared_with_train=split.shared_subjects,
+        threshold=THRESHOLD,
+        metrics=scores,
+        networks=networks,
+    )
+    publish_text(folder / METRICS, to_json(record))
     return folder
 
 
@@ -57,10 +89,10 @@ def _score_split(predictor: Predictor, arch: str, command: Report, manifest: Man
     reader = SplitReader(command.shards, manifest, command.split)
     labels = np.array([sample.label for sample in reader.samples], np.int64)
     prediction = _predict(predictor, reader, arch)
-    metrics = score(labels, prediction.probability)
+    metrics = score(labels, prediction.probability, THRESHOLD)
     low, high = metrics.accuracy_interval
     title = (
-        f"{arch} on {command.split}, n = {metrics.n}, threshold 0.5\n"
+        f"{arch} on {command.split}, n = {metrics.n}, threshold {THRESHOLD}\n"
         f"accuracy {metrics.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%})\n{manifest.dataset}"
     )
     draw_confusion(metrics, manifest.classes, title, folder / f"confusion_{arch}.png")
@@ -104,37 +136,24 @@ def _refuse_other_data(predictor: Predictor, manifest: Manifest, shards: Path) -
         raise UserError(f"{predictor.path}: was trained on other shards than {shards} (manifest digests differ)")
 
 
-def _write_metrics(
-    path: Path, split: str, manifest: Manifest, scores: dict[str, Metrics], networks: dict[str, dict[str, object]]
-) -> None:
-    shared = manifest.split(split).shared_subjects
-    record = {
-        "dataset": manifest.dataset,
-        "split": split,
-        "n": manifest.split(split).samples,
-        "subjects": manifest.split(split).subjects,
-        "subjects_shared_with_train": shared,
-        "threshold": 0.5,
-        "metrics": {arch: asdict(metrics) for arch, metrics in scores.items()},
-        "networks": networks,
-    }
-    publish_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _print_table(scores: dict[str, Metrics], split: str, manifest: Manifest) -> None:
-    table = Table(title=f"{manifest.dataset}: {split}, n = {manifest.split(split).samples}", title_justify="left")
+def summarise(folder: Path) -> None:
+    """Print the table of a finished report, and the paths of its pictures and CSVs."""
+    record = load_record(folder)
+    table = Table(title=f"{record.dataset}: {record.split}, n = {record.n}", title_justify="left")
     for column in ("network", "accuracy", "95 % interval", "precision", "sens.", "spec.", "F1", "AUROC"):
         table.add_column(column, justify="left" if column == "network" else "right", no_wrap=True)
-    for arch, m in scores.items():
+    for arch, m in record.metrics.items():
         low, high = m.accuracy_interval
         values = [_percent(value) for value in (m.precision, m.sensitivity, m.specificity, m.f1, m.auroc)]
         table.add_row(arch, f"{m.accuracy:.1%}", f"{low:.1%} to {high:.1%}", *values)
     Console(width=max(100, Console().width)).print(table)
-    if manifest.split(split).shared_subjects:
+    if record.subjects_shared_with_train:
         print(
-            f"note: {manifest.split(split).shared_subjects} of the {manifest.split(split).subjects} people in {split} "
+            f"note: {record.subjects_shared_with_train} of the {record.subjects} people in {record.split} "
             "are in train too: this says nothing about people never seen"
         )
+    pictures = sorted((folder.parent / "comparison").glob("*.png"))
+    print("\n".join(map(str, [*pictures, *sorted(p for p in folder.iterdir() if not p.name.startswith("."))])))
 
 
 def _percent(value: float | None) -> str:

@@ -1,0 +1,89 @@
+# The face of leukoshard. `make` alone runs the whole line on synthetic cells; `make help` lists the rest.
+# Options, on any target that takes them: DATA SHARDS ARTIFACTS ARCH EPOCHS SIZE SEED WORKERS DEVICE IMAGES,
+# and FLAGS="--any-flag of the command". FORCE=1 replaces a build or a run that is there.
+PYTHON ?= python3
+SHARDS ?= shards
+ARTIFACTS ?= artifacts
+ARCH ?= resnet18
+
+PY := .venv/bin/python
+SETUP := .venv/.installed
+SETUP_DEV := .venv/.installed-dev
+NETWORKS := resnet18 resnet50 resnet152
+SYNTHETIC := artifacts/synthetic
+COMMON = $(FLAGS) $(if $(FORCE),--force)
+
+.DELETE_ON_ERROR:
+.PHONY: synthetic help setup shards train export evaluate demo test format clean
+
+synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synthetic cells: draw, build, train, export, evaluate
+	@$(PY) -m evaluate summary --artifacts $(SYNTHETIC)
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+
+setup: $(SETUP)  ## make .venv from requirements.txt, nothing else
+
+shards: $(SETUP)  ## build shards: make shards DATA=folder
+	@test -n "$(DATA)" || { echo "error: DATA is not set: make shards DATA=folder (a dataset's folder)" >&2; exit 2; }
+	$(PY) -m build_shards build --data "$(DATA)" --shards "$(SHARDS)" $(if $(SIZE),--size $(SIZE)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(COMMON)
+
+train: $(SETUP)  ## train a network, or go on training it: make train ARCH=resnet50 (resnet18, resnet152, all)
+	$(PY) -m train --resume --arch $(ARCH) --shards "$(SHARDS)" --artifacts "$(ARTIFACTS)" $(if $(EPOCHS),--epochs $(EPOCHS)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(DEVICE),--device $(DEVICE)) $(COMMON)
+
+TRAINED := $(foreach n,$(NETWORKS),$(wildcard $(ARTIFACTS)/$(n)/best.pt))
+export: $(SETUP) $(TRAINED:best.pt=model.onnx)  ## export every trained network to ONNX, verified against torch
+	@test -n "$(TRAINED)" || $(PY) -m export --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)"
+
+evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python evaluate/run.py)
+	$(PY) evaluate/run.py --shards "$(SHARDS)" --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
+
+demo: $(SETUP)  ## classify raw images: make demo IMAGES="a.bmp b.bmp"
+	@test -n "$(IMAGES)" || { echo 'error: IMAGES is not set: make demo IMAGES="a.bmp b.bmp"' >&2; exit 2; }
+	$(PY) -m evaluate demo --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS) $(IMAGES)
+
+test: $(SETUP_DEV)  ## lint, format check, type check and tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	$(PY) -m pytest
+
+format: $(SETUP_DEV)  ## format the code and mend what the linter can
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+clean:  ## remove what `make` made from synthetic cells; shards and artifacts of real cells stay
+	rm -rf $(SYNTHETIC)
+
+$(SETUP): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or newer is needed: make PYTHON=python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(SETUP_DEV): requirements-dev.txt $(SETUP)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(ARTIFACTS)/%/model.onnx: $(ARTIFACTS)/%/best.pt | $(SETUP)
+	$(PY) -m export --arch $* --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)"
+
+# The synthetic line: small and brief, in a folder of its own, so that it never mixes with real cells.
+$(SYNTHETIC)/data/train.csv: | $(SETUP)
+	$(PY) -m build_shards synthetic --data $(SYNTHETIC)/data
+
+$(SYNTHETIC)/shards/manifest.json: $(SYNTHETIC)/data/train.csv
+	$(PY) -m build_shards build --data $(SYNTHETIC)/data --shards $(SYNTHETIC)/shards --size 48 --force
+
+$(NETWORKS:%=$(SYNTHETIC)/%/run.json): $(SYNTHETIC)/%/run.json: $(SYNTHETIC)/shards/manifest.json
+	$(PY) -m train --arch $* --shards $(SYNTHETIC)/shards --artifacts $(SYNTHETIC) --epochs 6 --batch-size 32 --ema-decay 0.9 \
+	  --warmup-epochs 1 --force
+
+$(NETWORKS:%=$(SYNTHETIC)/%/model.onnx): $(SYNTHETIC)/%/model.onnx: $(SYNTHETIC)/%/run.json
+	$(PY) -m export --arch $* --artifacts $(SYNTHETIC) --shards $(SYNTHETIC)/shards
+
+$(SYNTHETIC)/report/metrics.json: $(NETWORKS:%=$(SYNTHETIC)/%/model.onnx)
+	$(PY) evaluate/run.py --shards $(SYNTHETIC)/shards --artifacts $(SYNTHETIC) > /dev/null
