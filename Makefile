@@ -1,5 +1,5 @@
 # The face of leukoshard. `make` alone runs the whole line on synthetic cells; `make help` lists the rest.
-# Options, on any target that takes them: DATA SHARDS ARTIFACTS ARCH EPOCHS SIZE SEED WORKERS DEVICE IMAGES,
+# Options, on any target that takes them: DATA NAME SHARDS ARTIFACTS ARCH EPOCHS SIZE SEED WORKERS DEVICE IMAGES,
 # and FLAGS="--any-flag of the command". FORCE=1 replaces a build or a run that is there.
 PYTHON ?= python3
 SHARDS ?= shards
@@ -26,7 +26,7 @@ setup: $(SETUP)  ## make .venv from requirements.txt, nothing else
 
 shards: $(SETUP)  ## build shards: make shards DATA=folder
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make shards DATA=folder (a dataset's folder)" >&2; exit 2; }
-	$(PY) -m build_shards build --data "$(DATA)" --shards "$(SHARDS)" $(if $(SIZE),--size $(SIZE)) \
+	$(PY) -m build_shards build --data "$(DATA)" --shards "$(SHARDS)" $(if $(NAME),--name "$(NAME)") $(if $(SIZE),--size $(SIZE)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(COMMON)
 
 train: $(SETUP)  ## train a network, or go on training it: make train ARCH=resnet50 (resnet18, resnet152, all)

@@ -1,7 +1,7 @@
 """The command line of this room: one frozen dataclass a sub-command."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +24,7 @@ class Build:
 
     data: Path  # folder of the dataset
     shards: Path = Path("shards")  # folder to write
+    name: str = ""  # the dataset's name in figures and cards; default: that of dataset.json, else the folder's
     size: int = Recipe.size  # side of a stored image in pixels
     crop: Literal["native", "box", "none"] = Recipe.crop  # native: one scale for all cells; box: bounding box, resized
     window: int = Recipe.window  # side of the native crop in source pixels
@@ -57,6 +58,8 @@ def main() -> None:
 
 def _build(command: Build) -> None:
     dataset = read_dataset(command.data, command.split, command.seed)
+    if command.name:
+        dataset = replace(dataset, name=command.name)
     if dataset.split_by == "image":
         print("warning: --split image puts cells of one subject into train and test: accuracy will look too good")
     recipe = Recipe(crop=command.crop, window=command.window, size=command.size)

@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +65,8 @@ def build(dataset: Dataset, recipe: Recipe, folder: Path, workers: int, force: b
         results = _write_shards(plan_shards(dataset), recipe, staging, workers)
         manifest = _manifest(dataset, recipe, results)
         _publish(staging, folder, manifest)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return manifest, True
@@ -115,8 +119,16 @@ def _map_shards(plans: list[ShardPlan], recipe: Recipe, staging: Path, workers: 
     if workers <= 1:
         yield from map(_write_shard, jobs)
         return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
-        yield from pool.imap(_write_shard, jobs)
+    context = multiprocessing.get_context("spawn")  # forking a process that runs threads can lock up
+    with ProcessPoolExecutor(min(workers, len(jobs)), context) as pool:
+        try:
+            yield from pool.map(_write_shard, jobs)
+        except BrokenProcessPool:
+            raise UserError(
+                f"{staging.parent}: a worker process was killed (out of memory?): nothing is kept"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _write_shard(job: tuple[ShardPlan, Recipe, Path]) -> ShardResult:
@@ -197,11 +209,9 @@ def _pixel_statistics(results: list[ShardResult]) -> PixelStatistics:
 
 def _publish(staging: Path, folder: Path, manifest: Manifest) -> None:
     """Move the shards into place: the old manifest goes first, the new one comes last."""
-    old = folder / NAME
-    old_shards = [folder / s.name for s in load_manifest(folder).shards] if old.exists() else []
-    old.unlink(missing_ok=True)
-    for path in old_shards:
-        path.unlink(missing_ok=True)
+    (folder / NAME).unlink(missing_ok=True)
+    for path in folder.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"):
+        path.unlink()
     for shard in manifest.shards:
         os.replace(staging / shard.name, folder / shard.name)
-    publish_text(old, manifest.to_json())
+    publish_text(folder / NAME, manifest.to_json())
