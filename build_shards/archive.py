@@ -83,14 +83,14 @@ def _read_prelim(folder: Path) -> list[Cell]:
     except (KeyError, pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
         raise UserError(f"{csvs[0]}: not a CSV with the columns Patient_ID, new_names and labels") from None
     files = {file.name: file for file in sorted(csvs[0].parent.glob("**/*.bmp")) if not NAME.fullmatch(file.name)}
-    cells = []
+    cells: list[Cell] = []
     for line, (original, name, label) in enumerate(rows, start=2):
         match = NAME.fullmatch(original)
-        if match is None or label not in ("0", "1") or name not in files:
+        if match is None or label != str(LABELS[match["cls"]]) or name not in files:
             raise UserError(
-                f"{csvs[0]}, line {line}: {original!r}, {name!r}, {label!r} is not a name, an image, 0 or 1"
+                f"{csvs[0]}, line {line}: {original!r}, {name!r}, {label!r} is not a name, an image of its own, "
+                "and the label that the name says"
             )
-        cells.append(
-            Cell(files[name], files[name].relative_to(folder).as_posix(), "prelim", int(label), match["subject"])
-        )
+        file = files.pop(name)  # so that a second row for it finds none
+        cells.append(Cell(file, file.relative_to(folder).as_posix(), "prelim", int(label), match["subject"]))
     return cells

@@ -10,6 +10,7 @@ import tyro
 from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
+from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.recipe import Recipe
 
@@ -48,7 +49,11 @@ Command = Annotated[Build, tyro.conf.subcommand("build")] | Annotated[Synthetic,
 
 def main() -> None:
     """Read the command line and run the sub-command."""
-    command = tyro.cli(Command, prog="python -m build_shards", description="BMPs and CSVs -> WebDataset shards.")
+    command: Build | Synthetic = tyro.cli(
+        Command, prog="python -m build_shards", description="BMPs and CSVs -> WebDataset shards."
+    )
+    if command.seed < 0:
+        raise UserError(f"--seed {command.seed}: must be 0 or more")
     if isinstance(command, Synthetic):
         write_synthetic(command.data, command.cells, command.seed)
         print(f"{command.cells} synthetic cells in {command.data}")

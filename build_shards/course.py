@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -27,7 +28,8 @@ def read_course(folder: Path) -> Dataset:
         cells += _read_split(folder, f"{split}.csv", split, subjects)
     submissions = _read_submissions(folder)
     for split in dict.fromkeys(submission.split for submission in submissions):
-        ids = dict.fromkeys(i for s in submissions if s.split == split for i in s.ids)
+        wanted = [i for s in submissions if s.split == split for i in s.ids]
+        ids = {_normal(i): i for i in reversed(wanted)}.values()  # one cell, however its path is spelled
         cells += [Cell(folder / i, i, split, None, subjects.get(_normal(i))) for i in sorted(ids, key=_natural)]
     _refuse_shared_paths(cells)
     return Dataset(_name(folder), "course", "given", tuple(cells), tuple(submissions))
@@ -46,7 +48,7 @@ def _read_split(folder: Path, csv: str, split: str, subjects: dict[str, str]) ->
 
 def _read_submissions(folder: Path) -> list[Submission]:
     """Every ``*_test.csv``: a network's list of the split "test", or one further unlabelled split."""
-    submissions = []
+    submissions: list[Submission] = []
     for csv in sorted(folder.glob("*_test.csv")):
         match = TEST_CSV.fullmatch(csv.name)
         if match is None or match["name"] in RESERVED:
@@ -56,6 +58,10 @@ def _read_submissions(folder: Path) -> list[Submission]:
         ids = tuple(_read_csv(csv, ("Path",))["Path"])
         for line, path in enumerate(ids, start=2):
             cell_file(folder, path, f"{csv}, line {line}")
+        if name in (submission.name for submission in submissions):
+            raise UserError(
+                f"{csv}: a second test CSV for {name}: resnet_18_test.csv and resnet18_test.csv are one name"
+            )
         submissions.append(Submission(name, split, ids))
     return submissions
 
@@ -66,7 +72,8 @@ def _read_subjects(folder: Path) -> dict[str, str]:
     if not csv.exists():
         return {}
     table = _read_csv(csv, ("Path", "subject"))
-    return dict(zip(map(_normal, table["Path"]), table["subject"], strict=True))
+    subjects = zip(map(_normal, table["Path"]), table["subject"], strict=True)
+    return {path: subject for path, subject in subjects if subject}  # a blank is unknown, not a person
 
 
 def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -74,8 +81,12 @@ def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
+            table = pd.read_csv(
+                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False, index_col=False
+            )
+    except (ValueError, pd.errors.ParserWarning, OSError) as error:  # pandas' own errors are ValueErrors
         raise UserError(f"{path}: not a readable CSV: {error}") from None
     missing = [column for column in columns if column not in table.columns]
     if missing:
@@ -114,4 +125,5 @@ def _normal(path: str) -> str:
 
 def _natural(path: str) -> tuple[str | int, ...]:
     """Sort key that puts 2.bmp before 10.bmp; text and numbers alternate, so keys always compare."""
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", path))
+    parts = re.split(r"([0-9]+)", path)
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))

@@ -68,7 +68,11 @@ def cell_file(root: Path, written: str, source: str) -> Path:
     if path.is_absolute() or ".." in path.parts:
         raise UserError(f"{source}: the path {written!r} leaves the folder: it must be relative, without '..'")
     file = root / path
-    if not file.is_file():
+    try:
+        found = file.is_file()
+    except OSError:  # a name that the file system cannot hold
+        found = False
+    if not found:
         raise UserError(f"{source}: {written!r}: no such file in {root}")
     if not file.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{source}: the path {written!r} leaves the folder through a link")

@@ -40,12 +40,15 @@ def cell_mask(image: Image) -> NDArray[np.bool_]:
 def preprocess(image: Image, recipe: Recipe, source: str) -> Crop:
     """Crop and resize one cell: uint8 ``[H, W, 3]`` RGB on black -> ``[size, size, 3]``.
 
-    Raises ``UserError`` naming ``source`` when the image is all background.
+    Raises ``UserError`` naming ``source`` when the image is all background, or its cell too small to be stored.
     """
     mask = cell_mask(image)
     box, shrunk = _crop_box(mask, recipe, source)
     pixels, inside = _cut(image, box), _cut(mask.astype(np.uint8), box)
-    return Crop(_resize(pixels, inside, recipe.size), box, shrunk)
+    resized = _resize(pixels, inside, recipe.size)
+    if not resized.any():
+        raise UserError(f"{source}: the cell covers {mask.sum()} pixels, too few for one pixel of {recipe.size} px")
+    return Crop(resized, box, shrunk)
 
 
 def _crop_box(mask: NDArray[np.bool_], recipe: Recipe, source: str) -> tuple[tuple[int, int, int, int], bool]:

@@ -56,6 +56,7 @@ def build(dataset: Dataset, recipe: Recipe, folder: Path, workers: int, force: b
     """
     if (folder / NAME).exists() and not force:
         return _finished(dataset, recipe, load_manifest(folder), folder), False
+    ours = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".building-", dir=folder))
@@ -64,11 +65,13 @@ def build(dataset: Dataset, recipe: Recipe, folder: Path, workers: int, force: b
     try:
         results = _write_shards(plan_shards(dataset), recipe, staging, workers)
         manifest = _manifest(dataset, recipe, results)
-        _publish(staging, folder, manifest)
+        _publish(staging, folder, manifest, force)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if ours and not any(folder.iterdir()):
+            folder.rmdir()
     return manifest, True
 
 
@@ -98,6 +101,10 @@ def _finished(dataset: Dataset, recipe: Recipe, manifest: Manifest, folder: Path
         raise UserError(f"{folder}: holds shards of another recipe ({manifest.recipe}): --force builds them anew")
     if manifest.source_digest != dataset.digest:
         raise UserError(f"{folder}: holds shards of other sources ({manifest.dataset}): --force builds them anew")
+    if manifest.dataset != dataset.name:
+        raise UserError(
+            f"{folder}: its shards are named {manifest.dataset!r}, not {dataset.name!r}: --force builds anew"
+        )
     missing = [shard.name for shard in manifest.shards if not (folder / shard.name).is_file()]
     if missing:
         raise UserError(f"{folder / missing[0]}: the manifest lists this shard and it is gone: --force builds anew")
@@ -207,11 +214,28 @@ def _pixel_statistics(results: list[ShardResult]) -> PixelStatistics:
     return PixelStatistics((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
-def _publish(staging: Path, folder: Path, manifest: Manifest) -> None:
-    """Move the shards into place: the old manifest goes first, the new one comes last."""
-    (folder / NAME).unlink(missing_ok=True)
-    for path in folder.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"):
-        path.unlink()
+def _publish(staging: Path, folder: Path, manifest: Manifest, force: bool) -> None:
+    """Move the shards into place: the old manifest goes first, the new one comes last.
+
+    Only files that the old manifest lists are removed. A tar that no manifest lists is overwritten when it has the
+    same bytes (a build killed while publishing) or with ``force``.
+    """
+    for shard in manifest.shards:
+        path = folder / shard.name
+        if path.exists() and not force and file_sha256(path) != shard.sha256:
+            raise UserError(f"{path}: is there already, and no manifest lists it: move it, or --force overwrites it")
+    for path in _listed(folder):
+        path.unlink(missing_ok=True)
     for shard in manifest.shards:
         os.replace(staging / shard.name, folder / shard.name)
     publish_text(folder / NAME, manifest.to_json())
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The manifest that is there, if any, and the shards that it lists; alone where it is damaged."""
+    if not (folder / NAME).exists():
+        return []
+    try:
+        return [folder / NAME, *(folder / shard.name for shard in load_manifest(folder).shards)]
+    except UserError:
+        return [folder / NAME]

@@ -35,10 +35,13 @@ def write_synthetic(folder: Path, cells: int, seed: int) -> None:
     """
     if cells < 20:
         raise UserError(f"cells {cells}: at least 20 are needed for three splits of two classes")
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder}: not empty: synthetic cells are drawn into a new folder only")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".synthetic-", dir=folder.parent))
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise UserError(f"{folder}: not empty: synthetic cells are drawn into a new folder only")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".synthetic-", dir=folder.parent))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
     try:
         _write(staging, cells, np.random.default_rng(seed))
         staging.chmod(0o755)
@@ -78,10 +81,12 @@ def _blob(side: int, centre: NDArray[np.float64], radius: float, wobble: float, 
 
 def _write(folder: Path, cells: int, rng: np.random.Generator) -> None:
     hues = {f"S{label}{i:02d}": (label, rng.normal()) for label in (0, 1) for i in range(SUBJECTS)}
+    counts = {split: round(cells * share) for split, share in SPLITS.items()}
+    counts["train"] += cells - sum(counts.values())
     rows = []
-    for split, share in SPLITS.items():
+    for split, count in counts.items():
         (folder / "synthetic" / split).mkdir(parents=True)
-        for number in range(round(cells * share)):
+        for number in range(count):
             wanted = int(rng.random() < 0.6)
             subject = str(rng.choice([name for name, (label, _) in hues.items() if label == wanted]))
             label, hue = hues[subject]

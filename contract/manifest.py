@@ -1,5 +1,6 @@
 """``shards/manifest.json``: the index of a build, written last. A reader trusts nothing that it does not list."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from contract.record import from_json, to_json
 FORMAT = 1
 NAME = "manifest.json"
 CLASSES = ("normal", "blast")  # label 0 and label 1
+SHARD_NAME = re.compile(r"[A-Za-z0-9_-]+-[0-9]{6}\.tar")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class Shard:
     class_counts: tuple[int, ...]  # samples of label 0 and of label 1; (0, 0) on unlabelled splits
     bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        if not SHARD_NAME.fullmatch(self.name):
+            raise UserError(f"shard name {self.name!r}: must be SPLIT-000000.tar, a plain file name")
 
 
 @dataclass(frozen=True)
@@ -98,4 +104,8 @@ def load_manifest(shards: Path) -> Manifest:
     path = shards / NAME
     if not path.is_file():
         raise UserError(f"{path}: no such file: build the shards first (make shards DATA=folder)")
-    return Manifest.from_json(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    return Manifest.from_json(text, str(path))

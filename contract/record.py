@@ -22,10 +22,21 @@ def from_json(cls: type[T], text: str, source: str) -> T:
     Raises ``UserError`` for text that is not JSON, an unknown key, a missing key or a value of another type.
     """
     try:
-        data = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        data = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except ValueError as error:
         raise UserError(f"{source}: not JSON: {error}") from None
     return _read(cls, data, source)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON leaves open which of two equal keys counts: none does here."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return dict(pairs)
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number")
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

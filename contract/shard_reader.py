@@ -56,10 +56,14 @@ class SplitReader:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": {}}  # a loader's worker process maps the verified files again
+
     def image(self, position: int) -> Image:
         """Decode a sample's image: uint8 ``[size, size, 3]`` RGB."""
         sample = self.samples[position]
-        bgr = cv2.imdecode(np.frombuffer(self._bytes(sample, "png"), np.uint8), cv2.IMREAD_COLOR)
+        png = np.frombuffer(self._bytes(sample, "png"), np.uint8)
+        bgr = cv2.imdecode(png, cv2.IMREAD_COLOR) if png.size else None
         if bgr is None or bgr.shape != (self.size, self.size, 3):
             raise UserError(f"{sample.shard}: {sample.key}.png is not a {self.size} px colour image")
         return np.ascontiguousarray(bgr[:, :, ::-1])
@@ -70,6 +74,8 @@ class SplitReader:
 
     def _bytes(self, sample: Sample, extension: str) -> bytes:
         offset, length = sample.members[extension]
+        if sample.shard not in self._maps:
+            self._maps[sample.shard] = _map(self.folder / sample.shard)
         return self._maps[sample.shard][offset : offset + length]
 
     def _open(self, shard: Shard) -> list[Sample]:
@@ -79,12 +85,17 @@ class SplitReader:
         with path.open("rb") as file:
             if path.stat().st_size != shard.bytes or hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
                 raise UserError(f"{path}: its bytes are not those that the manifest lists: build the shards anew")
-            self._maps[shard.name] = mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._maps[shard.name] = mapped = _map(path)
         samples = index_tar(mapped, shard)
         counts = tuple(sum(sample.label == label for sample in samples) for label in (0, 1))
         if len(samples) != shard.samples or counts != shard.class_counts:
             raise UserError(f"{path}: {len(samples)} samples {counts}, the manifest lists {shard.samples}")
         return samples
+
+
+def _map(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def index_tar(tar_bytes: mmap.mmap | bytes, shard: Shard) -> list[Sample]:
@@ -93,15 +104,14 @@ def index_tar(tar_bytes: mmap.mmap | bytes, shard: Shard) -> list[Sample]:
     Raises ``UserError`` for any other member, a member twice, or a sample without image or JSON.
     """
     found: dict[str, dict[str, tuple[int, int]]] = {}
-    with tarfile.open(fileobj=io.BytesIO(tar_bytes), mode="r:") as tar:
-        for member in tar:
-            match = MEMBER.fullmatch(member.name)
-            if match is None or not member.isreg():
-                raise UserError(f"{shard.name}: the member {member.name!r} is not KEY.png, KEY.cls or KEY.json")
-            members = found.setdefault(match["key"], {})
-            if match["extension"] in members:
-                raise UserError(f"{shard.name}: the member {member.name!r} stands there twice")
-            members[match["extension"]] = (member.offset_data, member.size)
+    for member in _members(tar_bytes, shard):
+        match = MEMBER.fullmatch(member.name)
+        if match is None or not member.isreg():
+            raise UserError(f"{shard.name}: the member {member.name!r} is not KEY.png, KEY.cls or KEY.json")
+        members = found.setdefault(match["key"], {})
+        if match["extension"] in members:
+            raise UserError(f"{shard.name}: the member {member.name!r} stands there twice")
+        members[match["extension"]] = (member.offset_data, member.size)
     return [_sample(key, members, tar_bytes, shard) for key, members in found.items()]
 
 
@@ -116,3 +126,11 @@ def _sample(key: str, members: dict[str, tuple[int, int]], tar_bytes: mmap.mmap 
             raise UserError(f"{shard.name}: {key}.cls says {text!r}, a label is 0 or 1")
         label = int(text)
     return Sample(key, label, shard.name, members)
+
+
+def _members(tar_bytes: mmap.mmap | bytes, shard: Shard) -> list[tarfile.TarInfo]:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(tar_bytes), mode="r:") as tar:
+            return tar.getmembers()
+    except tarfile.TarError as error:
+        raise UserError(f"{shard.name}: not a whole tar file: {error}") from None

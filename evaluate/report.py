@@ -17,7 +17,7 @@ from contract.shard_reader import SplitReader
 from evaluate.figures import draw_confusion
 from evaluate.metrics import Metrics, score
 from evaluate.predictor import BATCH, THRESHOLD, Prediction, Predictor, find_networks
-from evaluate.submission import wanted_order, write_predictions, write_submission
+from evaluate.submission import plain, wanted_order, write_predictions, write_submission
 
 ARCHS = ("resnet18", "resnet50", "resnet152")
 METRICS = "metrics.json"
@@ -96,7 +96,7 @@ def _score_split(predictor: Predictor, arch: str, command: Report, manifest: Man
         f"accuracy {metrics.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%})\n{manifest.dataset}"
     )
     draw_confusion(metrics, manifest.classes, title, folder / f"confusion_{arch}.png")
-    ids = [reader.info(i)["source"] for i in range(len(reader))]
+    ids = [plain(reader.info(i)["source"]) for i in range(len(reader))]
     _write_csvs(folder, f"{command.split}_{arch}.csv", ids, ids, prediction)
     return metrics
 
@@ -107,7 +107,7 @@ def _predict_unlabelled(predictor: Predictor, arch: str, command: Report, manife
         order = wanted_order(manifest, split, arch).ids
         reader = SplitReader(command.shards, manifest, split)
         prediction = _predict(predictor, reader, f"{arch} {split}")
-        ids = [reader.info(i)["source"] for i in range(len(reader))]
+        ids = [plain(reader.info(i)["source"]) for i in range(len(reader))]
         predictions = f"predictions_{arch}.csv" if split == "test" else f"{split}_{arch}.csv"
         submission = f"submission_{arch}.csv" if split == "test" else f"{split}_submission_{arch}.csv"
         _write_csvs(folder, predictions, ids, order, prediction)

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from contract.errors import UserError
 from contract.manifest import Manifest, Submission
@@ -22,13 +22,18 @@ def wanted_order(manifest: Manifest, split: str, arch: str) -> Submission:
     raise UserError(f"split {split!r}: no test CSV for {arch}: there are {', '.join(s.name for s in lists) or 'none'}")
 
 
+def plain(i: str) -> str:
+    """An ID without "./" and doubled slashes: two boards may spell one image's path in two ways."""
+    return str(PurePosixPath(i))
+
+
 def write_submission(path: Path, ids: Sequence[str], label_of: dict[str, int]) -> None:
-    """Write ``ID,label``, in the order of ``ids``.
+    """Write ``ID,label``, in the order of ``ids`` and as they spell it; ``label_of`` is keyed by ``plain`` IDs.
 
     Raises ``UserError`` naming the first ID that stands twice or has no prediction.
     """
     _check(path, ids, label_of)
-    _write(path, ("ID", "label"), ((i, label_of[i]) for i in ids))
+    _write(path, ("ID", "label"), ((i, label_of[plain(i)]) for i in ids))
 
 
 def write_predictions(
@@ -36,17 +41,19 @@ def write_predictions(
 ) -> None:
     """Write ``ID,label,probability``, in the order of ``ids``; the probability is that of label 1, 6 digits."""
     _check(path, ids, label_of)
-    _write(path, ("ID", "label", "probability"), ((i, label_of[i], f"{probability_of[i]:.6f}") for i in ids))
+    _write(
+        path, ("ID", "label", "probability"), ((i, label_of[plain(i)], f"{probability_of[plain(i)]:.6f}") for i in ids)
+    )
 
 
 def _check(path: Path, ids: Sequence[str], label_of: dict[str, int]) -> None:
     seen: set[str] = set()
     for i in ids:
-        if i not in label_of:
+        if plain(i) not in label_of:
             raise UserError(f"{path}: the ID {i!r} is asked for and is not in the shards")
-        if i in seen:
+        if plain(i) in seen:
             raise UserError(f"{path}: the ID {i!r} is asked for twice")
-        seen.add(i)
+        seen.add(plain(i))
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -15,7 +15,7 @@ from contract.publish import publish_bytes
 from contract.shard_reader import SplitReader
 from export.graph import to_onnx
 from export.verify import verify
-from train.checkpoint import load_checkpoint
+from train.checkpoint import load_checkpoint, load_weights
 from train.resnet import ARCHITECTURES, build_resnet
 
 CROPS = 32  # of the validation split, compared beside fixed and random images where the shards are there
@@ -50,7 +50,7 @@ def _export(arch: str, command: Export) -> None:
     if card.arch != arch:
         raise UserError(f"{command.artifacts / arch / 'best.pt'}: holds a {card.arch}, not a {arch}")
     network = build_resnet(arch, len(card.classes))
-    network.load_state_dict(state["model"])
+    load_weights(network, state, command.artifacts / arch / "best.pt")
     onnx_bytes = to_onnx(network.eval(), card)
     comparison = verify(onnx_bytes, network, card, _crops(command.shards, card))
     path = command.artifacts / arch / "model.onnx"

@@ -1,11 +1,14 @@
 """What several test files need: a small synthetic dataset, shards built of it, and a 24-bit BMP on demand."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: small tensors lose time to more threads
 
 from build_shards.dataset import read_dataset
 from build_shards.shards import build
@@ -14,6 +17,7 @@ from contract.manifest import Manifest, load_manifest
 from contract.recipe import Recipe
 
 WriteImage = Callable[[Path, np.ndarray], Path]
+WriteCourse = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +52,59 @@ def write_image() -> WriteImage:
         return path
 
     return write
+
+
+@pytest.fixture
+def write_course(tmp_path: Path, write_image: WriteImage) -> WriteCourse:
+    """``write_course()`` makes a folder of 8 small cells, 0.bmp to 7.bmp, and CSVs of 0 to 5; 6 and 7 are to spare.
+
+    ``write_course(train="...")`` gives train.csv another text; any keyword ``name`` is the text of name.csv.
+    """
+
+    def write(**texts: str) -> Path:
+        folder = tmp_path / "data"
+        for number in range(8):
+            cell = np.zeros((40, 44, 3), np.uint8)
+            cell[8:30, 10:32] = (90 + 10 * number, 40, 120)
+            write_image(folder / "cells" / f"{number}.bmp", cell)
+        given = {
+            "train": "Path,label\n./cells/0.bmp,0\n./cells/1.bmp,1\n./cells/2.bmp,1\n",
+            "valid": "Path,label\n./cells/3.bmp,0\n./cells/4.bmp,1\n",
+            "resnet_18_test": "Path\n./cells/5.bmp\n",
+        }
+        for name, text in (given | texts).items():
+            (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def exported(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifacts folder with a ResNet18 of fresh weights, exported to ONNX, that fits ``shards``. Read only."""
+    import torch
+
+    from contract.model_card import FORMAT, ModelCard
+    from export.graph import to_onnx
+    from train.resnet import build_resnet
+
+    card = ModelCard(
+        format=FORMAT,
+        arch="resnet18",
+        classes=manifest.classes,
+        dataset=manifest.dataset,
+        recipe=manifest.recipe,
+        mean=manifest.pixels.mean,
+        std=manifest.pixels.std,
+        manifest_digest=manifest.digest,
+        seed=0,
+        epoch=1,
+        training={},
+        versions={},
+        metrics={},
+    )
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("exported")
+    (folder / "resnet18").mkdir()
+    (folder / "resnet18" / "model.onnx").write_bytes(to_onnx(build_resnet("resnet18").eval(), card))
+    return folder

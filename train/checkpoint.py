@@ -1,10 +1,10 @@
 """Checkpoints: tensors and JSON-able values only, written by rename, read with ``weights_only=True``."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from contract.errors import UserError
 from contract.model_card import ModelCard
@@ -25,8 +25,16 @@ def load_checkpoint(path: Path) -> tuple[ModelCard, dict[str, Any]]:
         raise UserError(f"{path}: no such file: train the network first (make train ARCH=...)")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    except Exception as error:  # a damaged file makes torch's reader raise almost anything
+        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__})") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT or not isinstance(state.get("card"), str):
         raise UserError(f"{path}: not a leukoshard checkpoint of format {FORMAT}")
     return ModelCard.from_json(state["card"], str(path)), state
+
+
+def load_weights(network: nn.Module, state: dict[str, Any], path: Path, key: str = "model") -> None:
+    """Copy a checkpoint's weights into ``network``; raises ``UserError`` naming ``path`` when they do not fit."""
+    try:
+        network.load_state_dict(state[key])
+    except (KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: its weights {key!r} do not fit the network ({type(error).__name__})") from None

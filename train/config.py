@@ -44,8 +44,9 @@ class Config:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be between 0 and 1")
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"--ema-decay {self.ema_decay}: must be at least 0 and below 1")
-        if self.workers < 0:
-            raise UserError(f"--workers {self.workers}: must be 0 or more")
+        for name in ("workers", "seed", "weight_decay", "warmup_epochs", "stain_offset"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be 0 or more")
 
 
 # Where a run lies and how it is executed: neither changes what is learned, so a resumed run may change them.
@@ -59,5 +60,5 @@ def recipe_of(config: Config) -> dict[str, int | float | str | bool]:
 
 def _positive(config: Config, *names: str) -> None:
     for name in names:
-        if getattr(config, name) <= 0:
+        if not 0 < getattr(config, name) < float("inf"):
             raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be above zero")

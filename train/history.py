@@ -40,6 +40,9 @@ def read_history(path: Path) -> list[Epoch]:
     kinds = {field.name: field.type for field in fields(Epoch)}
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [Epoch(**{k: kinds[k](v) for k, v in row.items()}) for row in csv.DictReader(file)]  # type: ignore[operator]
+            rows = [Epoch(**{k: kinds[k](v) for k, v in row.items()}) for row in csv.DictReader(file)]  # type: ignore[operator]
     except (KeyError, TypeError, ValueError, OSError):
         raise UserError(f"{path}: not a history of training") from None
+    if not rows:
+        raise UserError(f"{path}: a history of training without a row")
+    return rows

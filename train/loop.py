@@ -1,5 +1,6 @@
 """Train one network: the loop reads top to bottom."""
 
+import math
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from contract.manifest import Manifest, load_manifest
 from contract.model_card import FORMAT, ModelCard
 from contract.shard_reader import SplitReader
 from train.augment import Augment, resize
-from train.checkpoint import load_checkpoint, save_checkpoint
+from train.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from train.config import Config, recipe_of
 from train.curves import draw_run
 from train.data import open_labelled, train_batches, valid_batches
@@ -25,6 +26,7 @@ from train.history import Epoch, write_history
 from train.normalise import Normalise
 from train.optimize import ExponentialMovingAverage, learning_rate, make_optimizer
 from train.resnet import MINIMUM_SIZE, build_resnet
+from train.run_record import NAME as RUN_RECORD
 from train.run_record import write_run_record
 from train.versions import versions
 
@@ -84,7 +86,7 @@ def train(config: Config) -> Path:
     if config.start_size and not config.start_size >= MINIMUM_SIZE:
         raise UserError(f"--start-size {config.start_size}: must be 0 (off) or at least {MINIMUM_SIZE} px")
     run = Run(config)
-    if not start(run):
+    if not start(run) and (run.folder / RUN_RECORD).is_file():
         print(f"{config.arch}: already trained for {config.epochs} epochs in {run.folder}; --force trains anew")
         return run.folder
     for epoch in range(len(run.history) + 1, config.epochs + 1):
@@ -92,6 +94,11 @@ def train(config: Config) -> Path:
         size = size_of_epoch(config, run.manifest.recipe.size, epoch)
         train_loss, train_accuracy, rate = train_epoch(run, epoch, size)
         valid_loss, valid_accuracy = evaluate(run, run.ema.model, run.valid_split)
+        if not (math.isfinite(train_loss) and math.isfinite(valid_loss)):
+            raise UserError(
+                f"{config.arch}: the loss of epoch {epoch} is not finite (train {train_loss}, valid {valid_loss}): "
+                "the checkpoint of the epoch before stays; a lower --lr may help"
+            )
         lr, seconds = run.optimizer.param_groups[0]["lr"], time.perf_counter() - began
         run.history.append(
             Epoch(epoch, train_loss, train_accuracy, valid_loss, valid_accuracy, lr, size, seconds, rate)
@@ -134,10 +141,7 @@ def train_epoch(run: Run, epoch: int, size: int) -> tuple[float, float, float]:
         total_loss += loss.detach() * len(labels)  # summed on the device: reading a value would wait for it
         correct += (logits.argmax(1) == labels).sum()
     n = len(run.train_split)
-    mean_loss = total_loss.item() / n
-    if mean_loss != mean_loss:
-        raise UserError(f"{config.arch}: the loss of epoch {epoch} is not a number: the last checkpoint stays")
-    return mean_loss, correct.item() / n, n / (time.perf_counter() - began)
+    return total_loss.item() / n, correct.item() / n, n / (time.perf_counter() - began)
 
 
 @torch.inference_mode()
@@ -164,11 +168,14 @@ def start(run: Run) -> bool:
         raise UserError(f"{last}: a run is there already: --resume goes on with it, --force replaces it")
     card, state = load_checkpoint(last)
     _refuse_other_run(card, run, last)
-    run.model.load_state_dict(state["model"])
-    run.ema.model.load_state_dict(state["ema"])
-    run.ema.updates = state["ema_updates"]
-    run.optimizer.load_state_dict(state["optimizer"])
-    run.history = [Epoch(**row) for row in state["history"]]
+    load_weights(run.model, state, last)
+    load_weights(run.ema.model, state, last, "ema")
+    try:
+        run.ema.updates = state["ema_updates"]
+        run.optimizer.load_state_dict(state["optimizer"])
+        run.history = [Epoch(**row) for row in state["history"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{last}: cannot be resumed ({type(error).__name__}): --force trains anew") from None
     return len(run.history) < run.config.epochs
 
 
@@ -197,14 +204,17 @@ def size_of_epoch(config: Config, full: int, epoch: int) -> int:
     """Progressive size: from ``start_size`` to ``full`` in steps of 16 px over the first 80 % of the epochs."""
     if not config.start_size or config.start_size >= full:
         return full
-    progress = min(1.0, (epoch - 1) / max(1.0, 0.8 * config.epochs))
-    return min(full, config.start_size + round(progress * (full - config.start_size) / 16) * 16)
+    progress = (epoch - 1) / max(1.0, 0.8 * config.epochs)
+    size = config.start_size + round(progress * (full - config.start_size) / 16) * 16
+    return full if progress >= 1 or epoch == config.epochs else min(full, size)
 
 
 def class_weights(manifest: Manifest) -> Tensor:
     """Inverse class frequency of the training split, float ``[2]`` with a mean of 1 over the samples."""
     shards = [shard for shard in manifest.shards if shard.split == "train"]
     counts = [sum(shard.class_counts[label] for shard in shards) for label in (0, 1)]
+    if 0 in counts:
+        raise UserError(f"--class-weights: the training split has no {manifest.classes[counts.index(0)]} cells")
     return torch.tensor([sum(counts) / (2 * count) for count in counts])
 
 

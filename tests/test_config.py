@@ -1,0 +1,60 @@
+"""The training recipe: a bad value is one line that names its flag."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.errors import UserError
+from train.config import Config, recipe_of
+from train.loop import for_each_network
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", -1),
+        ("lr", 0.0),
+        ("lr", NAN),
+        ("weight_decay", -0.1),
+        ("warmup_epochs", -1.0),
+        ("ema_decay", 1.0),
+        ("ema_decay", -0.1),
+        ("label_smoothing", 1.1),
+        ("affine", -0.1),
+        ("affine", NAN),
+        ("shift", 2.0),
+        ("scale", 1.5),
+        ("stain_gain", 1.01),
+        ("stain_offset", -0.1),
+        ("seed", -1),
+        ("workers", -1),
+    ],
+)
+def test_value_out_of_range_is_refused_with_its_flag(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=rf"^--{name.replace('_', '-')} {value}: must be "):
+        Config(**{name: value})
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.0}, {"affine": 1.0, "shift": 0.0, "label_smoothing": 0.0}])
+def test_values_at_the_edge_are_welcome(changes: dict[str, Any]) -> None:
+    assert Config(**changes)
+
+
+def test_recipe_holds_what_is_learned_and_not_where_or_how_fast() -> None:
+    first = recipe_of(Config())
+    second = recipe_of(Config(shards=Path("a"), artifacts=Path("b"), workers=3, device="cpu", resume=True, force=True))
+    assert first == second
+    assert recipe_of(Config(lr=0.1)) != first
+    assert {"lr", "epochs", "seed", "amp", "start_size"} <= first.keys()
+    assert all(isinstance(value, int | float | str) for value in first.values())
+
+
+def test_all_stands_for_every_network_and_a_name_for_itself() -> None:
+    archs = ("resnet18", "resnet50")
+    assert [one.arch for one in for_each_network(Config(arch="all", lr=0.1), archs)] == list(archs)
+    assert {one.lr for one in for_each_network(Config(arch="all", lr=0.1), archs)} == {0.1}
+    assert for_each_network(Config(arch="resnet152"), archs) == [Config(arch="resnet152")]

@@ -1,0 +1,62 @@
+"""The pictures of accuracy: written, readable, not blank, and the same bytes each time."""
+
+import itertools
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from train.curves import COLOURS, draw_comparison, draw_run
+from train.history import Epoch
+from train.resnet import ARCHITECTURES
+
+
+def history(epochs: int, start: float) -> list[Epoch]:
+    return [Epoch(e, 0.5, start + 0.01 * e, 0.6, start + 0.005 * e, 0.1, 40, 1.0, 100.0) for e in range(1, epochs + 1)]
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    """The PNG as int RGB."""
+    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image[:, :, ::-1].astype(int)
+
+
+def has_colour(pixels: np.ndarray, colour: str) -> bool:
+    """A solid line of the colour: dashed ones are see-through."""
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return bool((np.abs(pixels - wanted).max(axis=2) <= 2).sum() > 100)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 30])
+def test_picture_of_a_run_shows_its_curves(tmp_path: Path, epochs: int) -> None:
+    path = tmp_path / "folder" / "accuracy.png"
+    draw_run(history(epochs, 0.5), path, "resnet18", "synthetic")
+    pixels = pixels_of(path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert pixels.shape == (750, 1200, 3)  # 8 x 5 inches at 150 dpi
+    assert has_colour(pixels, COLOURS["resnet18"])
+    assert not has_colour(pixels, COLOURS["resnet50"])
+
+
+def test_comparison_shows_every_network_in_its_own_colour(tmp_path: Path) -> None:
+    path = tmp_path / "accuracy.png"
+    histories = {arch: history(20, 0.4 + 0.1 * i) for i, arch in enumerate(ARCHITECTURES)}
+    draw_comparison(histories, path, "synthetic")
+    assert all(has_colour(pixels_of(path), COLOURS[arch]) for arch in ARCHITECTURES)
+    assert all(a != b for a, b in itertools.combinations(COLOURS.values(), 2))
+
+
+def test_second_drawing_has_the_same_bytes(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.png", tmp_path / "second.png"
+    for path in (first, second):
+        draw_run(history(5, 0.5), path, "resnet50", "synthetic")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_other_accuracies_give_another_picture(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.png", tmp_path / "second.png"
+    draw_run(history(5, 0.5), first, "resnet50", "synthetic")
+    draw_run(history(5, 0.6), second, "resnet50", "synthetic")
+    assert (pixels_of(first) != pixels_of(second)).any()

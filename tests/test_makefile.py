@@ -1,0 +1,39 @@
+"""`make help` and the one-line answers of targets that miss an argument; nothing here installs anything."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # -o: the set-up is taken as done, so that a test never starts an installation.
+    command = ["make", "-s", "-o", ".venv/.installed", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def test_help_lists_every_public_target_with_one_line() -> None:
+    listed = dict(re.split(r"\s+", line, maxsplit=1) for line in _make("help").stdout.splitlines())
+    promised = {"synthetic", "setup", "shards", "train", "export", "evaluate", "demo", "test", "help", "clean"}
+    assert promised <= listed.keys()
+    assert all(len(text) > 10 for text in listed.values())
+
+
+@pytest.mark.parametrize(("target", "variable"), [("shards", "DATA"), ("demo", "IMAGES")])
+def test_a_missing_argument_is_named(target: str, variable: str) -> None:
+    done = _make(target)
+    assert done.returncode == 2
+    assert f"error: {variable} is not set" in done.stderr
+
+
+def test_folders_of_one_name_do_not_hide_targets() -> None:
+    for target in ("shards", "train", "export", "evaluate"):
+        plan = _make("-n", target, "DATA=x").stdout
+        assert ".venv/bin/python" in plan, f"make {target} would do nothing"

@@ -1,0 +1,66 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from contract.errors import UserError
+from contract.manifest import FORMAT, NAME, Manifest, load_manifest
+
+
+def test_a_manifest_survives_the_round_trip(manifest: Manifest):
+    assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+def test_the_file_is_the_manifests_own_text(shards: Path, manifest: Manifest):
+    assert (shards / NAME).read_text(encoding="utf-8") == manifest.to_json()
+
+
+def test_the_digest_names_the_content(manifest: Manifest):
+    assert manifest.digest == Manifest.from_json(manifest.to_json()).digest
+    assert manifest.digest != dataclasses.replace(manifest, shrunk=manifest.shrunk + 1).digest
+
+
+def test_a_missing_manifest_says_how_to_make_one(tmp_path: Path):
+    with pytest.raises(UserError, match=r"manifest\.json: no such file: build the shards first"):
+        load_manifest(tmp_path)
+
+
+def test_another_format_is_refused(manifest: Manifest):
+    text = json.dumps(json.loads(manifest.to_json()) | {"format": FORMAT + 1})
+    with pytest.raises(UserError, match=rf"here: format {FORMAT + 1}: this code reads format {FORMAT}"):
+        Manifest.from_json(text, "here")
+
+
+def test_a_nested_mistake_is_named_with_its_place(manifest: Manifest):
+    data = json.loads(manifest.to_json())
+    data["shards"][1]["samples"] = "12"
+    with pytest.raises(UserError, match=r"m\.shards\[1\]\.samples: '12' is not of type int"):
+        Manifest.from_json(json.dumps(data), "m")
+
+
+def test_an_unknown_split_lists_those_there_are(manifest: Manifest):
+    with pytest.raises(UserError, match="split 'tset' is not in the shards: there are train, valid, test"):
+        manifest.split("tset")
+
+
+def test_a_split_is_found_by_its_name(manifest: Manifest):
+    assert manifest.split("valid").samples == 12
+    assert manifest.split("valid").labelled
+    assert not manifest.split("test").labelled
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b"[]"])
+def test_a_file_that_is_not_a_manifest_is_refused_by_name(tmp_path: Path, content: bytes):
+    (tmp_path / NAME).write_bytes(content)
+    with pytest.raises(UserError, match=r"manifest\.json"):
+        load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside.tar", "/tmp/outside.tar", "sub/train-000000.tar", ""])
+def test_a_shard_that_is_not_a_plain_file_name_is_refused(manifest: Manifest, name: str):
+    # A reader joins the name to the folder, and --force deletes it: it must not point anywhere else.
+    data = json.loads(manifest.to_json())
+    data["shards"][0]["name"] = name
+    with pytest.raises(UserError, match="name"):
+        Manifest.from_json(json.dumps(data), "m")

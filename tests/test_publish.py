@@ -1,0 +1,65 @@
+import hashlib
+import stat
+from pathlib import Path
+
+import pytest
+
+from contract.errors import UserError
+from contract.publish import file_sha256, publish_bytes, publish_text, publishing, text_sha256
+
+
+def fail_while_publishing(path: Path, error: BaseException) -> None:
+    with publishing(path) as file:
+        file.write(b"half of the new")
+        raise error
+
+
+def test_bytes_and_text_arrive_whole_in_a_folder_that_did_not_exist(tmp_path: Path):
+    publish_bytes(tmp_path / "a" / "b" / "file.bin", b"\x00\xff")
+    publish_text(tmp_path / "text", "größer\n")
+    assert (tmp_path / "a" / "b" / "file.bin").read_bytes() == b"\x00\xff"
+    assert (tmp_path / "text").read_bytes() == "größer\n".encode()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("writer"), KeyboardInterrupt()])
+def test_the_old_file_stays_when_the_writer_fails(tmp_path: Path, error: BaseException):
+    path = tmp_path / "file"
+    publish_text(path, "old")
+    with pytest.raises(type(error)):
+        fail_while_publishing(path, error)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]  # no temporary file is left
+
+
+def test_nothing_appears_when_the_first_writer_fails(tmp_path: Path):
+    with pytest.raises(RuntimeError):
+        fail_while_publishing(tmp_path / "file", RuntimeError())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path):
+    path = tmp_path / "file"
+    publish_text(path, "old")
+    with publishing(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_others_may_read_what_is_published(tmp_path: Path):
+    publish_text(tmp_path / "file", "x")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
+def test_a_folder_that_cannot_be_made_is_a_users_mistake(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"file/new: cannot be written"):
+        publish_text(tmp_path / "file" / "new", "x")
+
+
+def test_hashes_are_sha256_of_the_bytes(tmp_path: Path):
+    publish_text(tmp_path / "file", "größer")
+    expected = hashlib.sha256("größer".encode()).hexdigest()
+    assert file_sha256(tmp_path / "file") == text_sha256("größer") == expected

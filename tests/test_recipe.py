@@ -1,0 +1,57 @@
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract.errors import UserError
+from contract.recipe import MAXIMUM_SIZE, MINIMUM_SIZE, VERSION, Recipe
+
+
+@given(
+    st.sampled_from(["native", "box", "none"]),
+    st.integers(MINIMUM_SIZE, 4096),
+    st.integers(MINIMUM_SIZE, MAXIMUM_SIZE),
+)
+def test_a_recipe_survives_the_round_trip(crop: str, window: int, size: int):
+    recipe = Recipe(crop=crop, window=window, size=size)  # type: ignore[arg-type]
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_the_default_keeps_one_scale_for_all_cells():
+    assert Recipe().crop == "native"
+
+
+@pytest.mark.parametrize("size", [MINIMUM_SIZE - 1, 0, -112, MAXIMUM_SIZE + 1])
+def test_a_size_out_of_bounds_is_refused_with_the_bounds(size: int):
+    with pytest.raises(UserError, match=rf"size {size}: must be between {MINIMUM_SIZE} and {MAXIMUM_SIZE} px"):
+        Recipe(size=size)
+
+
+@pytest.mark.parametrize("window", [MINIMUM_SIZE - 1, 0, 4097])
+def test_a_window_out_of_bounds_is_refused_with_the_bounds(window: int):
+    with pytest.raises(UserError, match=rf"window {window}: must be between {MINIMUM_SIZE} and 4096 px"):
+        Recipe(window=window)
+
+
+def test_a_recipe_of_another_version_is_refused():
+    with pytest.raises(UserError, match=rf"recipe version {VERSION + 1}: this code makes version {VERSION}"):
+        Recipe(version=VERSION + 1)
+
+
+def test_an_unknown_crop_in_a_file_is_refused_and_the_valid_ones_listed():
+    data = dataclasses.asdict(Recipe()) | {"crop": "tight"}
+    with pytest.raises(UserError, match=r"card\.recipe\.crop: 'tight' is not one of native, box, none"):
+        Recipe.from_json(json.dumps(data), "card.recipe")
+
+
+def test_an_unknown_key_in_a_file_is_refused():
+    data = dataclasses.asdict(Recipe()) | {"zoom": 2}
+    with pytest.raises(UserError, match="unknown key 'zoom': valid are stain, crop, window, size, version"):
+        Recipe.from_json(json.dumps(data))
+
+
+def test_a_recipe_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Recipe().size = 64  # type: ignore[misc]

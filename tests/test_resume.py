@@ -1,0 +1,233 @@
+"""Whole runs: what one leaves, that an interruption leaves no trace, and what is never overwritten."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import train.loop
+from contract.errors import UserError
+from contract.manifest import Manifest
+from train.checkpoint import load_checkpoint
+from train.config import Config
+from train.history import read_history
+from train.loop import best_epoch
+from train.loop import train as train_network
+from train.normalise import Normalise
+from train.resnet import build_resnet
+
+FILES = {"best.pt", "last.pt", "history.csv", "run.json", "accuracy.png"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums of floats depend on how threads share them: one thread makes runs comparable bit by bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:
+    # Two batches an epoch, the second one smaller; the rate passes its peak within the first epoch.
+    small = Config(shards=shards, artifacts=artifacts, epochs=2, batch_size=20, lr=0.02, warmup_epochs=0.5)
+    return replace(small, device="cpu", amp=False, **changes)
+
+
+@pytest.fixture(scope="module")
+def finished(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts of an uninterrupted run of two epochs. Read only: ``copy_of`` it before changing it."""
+    artifacts = tmp_path_factory.mktemp("finished")
+    train_network(config_of(shards, artifacts))
+    return artifacts
+
+
+@pytest.fixture(scope="module")
+def interrupted(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts of the same run, interrupted when the first epoch was saved. Read only."""
+    artifacts = tmp_path_factory.mktemp("interrupted")
+
+    def save_and_stop(run: train.loop.Run) -> None:
+        save(run)
+        raise KeyboardInterrupt
+
+    save = train.loop.save
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(train.loop, "save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_network(config_of(shards, artifacts))
+    return artifacts
+
+
+def copy_of(artifacts: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(artifacts, tmp_path / "artifacts"))
+
+
+def content_of(artifacts: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (artifacts / "resnet18").iterdir()}
+
+
+def assert_equal(found: Any, wanted: Any, where: str = "state") -> None:
+    """Equal bit by bit, apart from times."""
+    if isinstance(wanted, torch.Tensor):
+        assert torch.equal(found, wanted), where
+    elif isinstance(wanted, dict):
+        assert found.keys() == wanted.keys(), where
+        for key in wanted.keys() - {"seconds", "images_per_second"}:
+            assert_equal(found[key], wanted[key], f"{where}.{key}")
+    elif isinstance(wanted, list):
+        assert len(found) == len(wanted), where
+        for i, (a, b) in enumerate(zip(found, wanted, strict=True)):
+            assert_equal(a, b, f"{where}[{i}]")
+    else:
+        assert found == wanted, where
+
+
+def test_run_leaves_checkpoints_history_record_and_picture(finished: Path, manifest: Manifest) -> None:
+    folder = finished / "resnet18"
+    assert {path.name for path in folder.iterdir()} == FILES
+    card, state = load_checkpoint(folder / "last.pt")
+    rows = read_history(folder / "history.csv")
+    assert [row.epoch for row in rows] == [1, 2]
+    assert [round(row["train_loss"], 6) for row in state["history"]] == [row.train_loss for row in rows]
+    assert all(row.size == 40 and row.images_per_second > 0 for row in rows)
+    assert (card.arch, card.manifest_digest, card.classes) == ("resnet18", manifest.digest, manifest.classes)
+    assert (card.mean, card.std, card.recipe) == (manifest.pixels.mean, manifest.pixels.std, manifest.recipe)
+    assert (card.training["lr"], card.training["epochs"], card.seed) == (0.02, 2, 0)
+    assert cv2.imread(str(folder / "accuracy.png")) is not None
+
+
+def test_record_names_configuration_card_and_time(finished: Path) -> None:
+    record = json.loads((finished / "resnet18" / "run.json").read_text())
+    assert record["config"]["batch_size"] == 20
+    assert record["card"]["arch"] == "resnet18"
+    assert record["epochs"] == 2
+    assert record["seconds"] > 0
+
+
+def test_best_checkpoint_scores_what_its_card_says(finished: Path, shards: Path, manifest: Manifest) -> None:
+    card, state = load_checkpoint(finished / "resnet18" / "best.pt")
+    network = build_resnet("resnet18").eval()
+    network.load_state_dict(state["model"])
+    reader = train.loop.open_labelled(shards, manifest, "valid")
+    images = torch.from_numpy(np.stack([reader.image(i) for i in range(len(reader))]))
+    labels = torch.tensor([sample.label for sample in reader.samples])
+    with torch.inference_mode():
+        logits = network(Normalise(card.mean, card.std)(images))
+    accuracy = (logits.argmax(1) == labels).double().mean().item()
+    loss = torch.nn.functional.cross_entropy(logits.double(), labels).item()
+    assert card.metrics["valid_accuracy"] == pytest.approx(accuracy)
+    assert card.metrics["valid_loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_best_checkpoint_is_of_the_best_epoch(finished: Path, interrupted: Path) -> None:
+    card, state = load_checkpoint(finished / "resnet18" / "best.pt")
+    rows = read_history(finished / "resnet18" / "history.csv")
+    assert card.epoch == best_epoch(rows).epoch
+    source = {1: interrupted, 2: finished}[card.epoch]
+    _, last = load_checkpoint(source / "resnet18" / "last.pt")
+    assert_equal(state["model"], last["ema"])
+    with pytest.raises(AssertionError):  # the averaged weights are not the current ones
+        assert_equal(state["model"], last["model"])
+
+
+def test_resumed_run_ends_as_an_uninterrupted_one(
+    finished: Path, interrupted: Path, shards: Path, tmp_path: Path
+) -> None:
+    artifacts = copy_of(interrupted, tmp_path)
+    assert content_of(artifacts).keys() == {"best.pt", "last.pt", "history.csv"}
+    train_network(config_of(shards, artifacts, resume=True))
+    assert content_of(artifacts).keys() == FILES
+    for name in ("last.pt", "best.pt"):
+        card_found, found = load_checkpoint(artifacts / "resnet18" / name)
+        card_wanted, wanted = load_checkpoint(finished / "resnet18" / name)
+        # The commit gains a "+" when a file is edited between the two runs.
+        assert replace(card_found, versions={}) == replace(card_wanted, versions={})
+        assert_equal({**found, "card": None}, {**wanted, "card": None})
+    assert content_of(artifacts)["accuracy.png"] == content_of(finished)["accuracy.png"]
+
+
+def test_first_epoch_of_an_interrupted_run_differs_from_the_end(finished: Path, interrupted: Path) -> None:
+    # Else the test above would compare a run that never learned.
+    first, last = (load_checkpoint(artifacts / "resnet18" / "last.pt")[1] for artifacts in (interrupted, finished))
+    assert not torch.equal(first["model"]["conv1.weight"], last["model"]["conv1.weight"])
+    assert not torch.equal(first["ema"]["conv1.weight"], last["ema"]["conv1.weight"])
+
+
+def test_run_that_is_there_is_not_overwritten(interrupted: Path, shards: Path, tmp_path: Path) -> None:
+    artifacts = copy_of(interrupted, tmp_path)
+    before = content_of(artifacts)
+    with pytest.raises(UserError, match=r"last\.pt.*--resume.*--force"):
+        train_network(config_of(shards, artifacts))
+    assert content_of(artifacts) == before
+
+
+def test_force_trains_anew(finished: Path, interrupted: Path, shards: Path, tmp_path: Path) -> None:
+    artifacts = copy_of(finished, tmp_path)
+    train_network(config_of(shards, artifacts, epochs=1, force=True, seed=1))
+    card, state = load_checkpoint(artifacts / "resnet18" / "last.pt")
+    assert (card.seed, card.training["epochs"], len(state["history"])) == (1, 1, 1)
+    _, other = load_checkpoint(interrupted / "resnet18" / "last.pt")
+    assert not torch.equal(state["model"]["conv1.weight"], other["model"]["conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lr": 0.01}, "lr 0.02 -> 0.01"),
+        ({"epochs": 3}, "epochs 2 -> 3"),
+        ({"seed": 1, "flip": False}, "flip True -> False, seed 0 -> 1"),
+    ],
+)
+def test_resuming_with_another_setting_says_what_differs(
+    changes: dict[str, Any], words: str, interrupted: Path, shards: Path
+) -> None:
+    with pytest.raises(UserError, match=rf"cannot be resumed.*{words}.*--force"):
+        train_network(config_of(shards, interrupted, resume=True, **changes))
+
+
+def test_resuming_on_other_shards_is_refused(interrupted: Path, shards: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(shards, tmp_path / "shards"))
+    text = (other / "manifest.json").read_text()
+    (other / "manifest.json").write_text(text.replace('"dataset": "synthetic', '"dataset": "other synthetic'))
+    with pytest.raises(UserError, match=r"cannot be resumed.*manifest"):
+        train_network(config_of(other, interrupted, resume=True))
+
+
+def test_finished_run_is_left_alone(
+    finished: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifacts = copy_of(finished, tmp_path)
+    before = content_of(artifacts)
+    # How a run is executed may change: two workers are no other run.
+    train_network(config_of(shards, artifacts, resume=True, workers=2))
+    assert content_of(artifacts) == before
+    assert "already trained for 2 epochs" in capsys.readouterr().out
+
+
+def test_run_interrupted_after_its_last_epoch_gets_its_picture_and_record(
+    finished: Path, shards: Path, tmp_path: Path
+) -> None:
+    artifacts = copy_of(finished, tmp_path)
+    for name in ("accuracy.png", "run.json"):
+        (artifacts / "resnet18" / name).unlink()
+    train_network(config_of(shards, artifacts, resume=True))
+    assert content_of(artifacts).keys() == FILES
+
+
+def test_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint(
+    interrupted: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts = copy_of(interrupted, tmp_path)
+    before = content_of(artifacts)
+    monkeypatch.setattr(train.loop, "learning_rate", lambda *_: float("nan"))
+    with pytest.raises(UserError, match="resnet18: the loss of epoch 2 is not a number"):
+        train_network(config_of(shards, artifacts, resume=True))
+    assert content_of(artifacts) == before

@@ -1,0 +1,170 @@
+"""What becomes of a folder that is built into again, or whose build fails."""
+
+import contextlib
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from build_shards.dataset import read_dataset
+from build_shards.shards import build
+from contract.errors import UserError
+from contract.manifest import NAME, Manifest, load_manifest
+from contract.recipe import Recipe
+
+SMALL = Recipe(size=33, window=40)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below the folder, hidden ones too."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def build_small(data: Path, folder: Path, recipe: Recipe = SMALL, force: bool = False) -> tuple[Manifest, bool]:
+    return build(read_dataset(data), recipe, folder, workers=1, force=force)
+
+
+def die(_: object) -> None:
+    """In place of writing a shard: what the kernel does to a worker when memory runs out."""
+    os._exit(9)
+
+
+def test_a_finished_build_is_recognised_and_left_as_it_is(write_course, tmp_path: Path):
+    data, folder = write_course(), tmp_path / "shards"
+    first, built = build_small(data, folder)
+    times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    again, built_again = build_small(data, folder)
+    assert (built, built_again) == (True, False)
+    assert again == first
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
+
+
+def test_another_recipe_is_refused_and_what_is_there_stays(write_course, tmp_path: Path):
+    data, folder = write_course(), tmp_path / "shards"
+    build_small(data, folder)
+    before = contents(folder)
+    with pytest.raises(UserError, match=r"shards: holds shards of another recipe .*--force"):
+        build_small(data, folder, Recipe(size=34, window=40))
+    assert contents(folder) == before
+
+
+def test_other_sources_are_refused_and_what_is_there_stays(write_course, tmp_path: Path):
+    build_small(write_course(), tmp_path / "shards")
+    before = contents(tmp_path / "shards")
+    changed = write_course(train="Path,label\n./cells/0.bmp,1\n./cells/1.bmp,1\n./cells/2.bmp,1\n")
+    with pytest.raises(UserError, match=r"shards: holds shards of other sources .*--force"):
+        build_small(changed, tmp_path / "shards")
+    assert contents(tmp_path / "shards") == before
+
+
+def test_a_build_that_lost_a_shard_is_not_taken_for_finished(write_course, tmp_path: Path):
+    data, folder = write_course(), tmp_path / "shards"
+    build_small(data, folder)
+    (folder / "valid-000000.tar").unlink()
+    with pytest.raises(UserError, match=r"valid-000000\.tar: the manifest lists this shard and it is gone: --force"):
+        build_small(data, folder)
+    assert build_small(data, folder, force=True)[1]
+
+
+def test_force_replaces_a_build_and_removes_its_shards(write_course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data, folder = write_course(), tmp_path / "shards"
+    with monkeypatch.context() as patch:
+        patch.setattr("build_shards.shards.SAMPLES_PER_SHARD", 1)
+        build_small(data, folder)
+    (folder / "notes.txt").write_text("mine")
+    manifest, built = build_small(data, folder, force=True)
+    assert built
+    assert manifest == load_manifest(folder)
+    assert set(contents(folder)) == {"notes.txt", NAME, *(shard.name for shard in manifest.shards)}
+
+
+@pytest.mark.parametrize("text", ["{", '{"format": 0}', ""])
+def test_force_replaces_a_build_whose_manifest_cannot_be_read(write_course, tmp_path: Path, text: str):
+    # The errors about an old or broken manifest tell the user to build anew: --force has to be able to.
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / NAME).write_text(text)
+    manifest, _ = build_small(write_course(), tmp_path / "shards", force=True)
+    assert load_manifest(tmp_path / "shards") == manifest
+
+
+def test_force_deletes_nothing_outside_its_folder(write_course, tmp_path: Path):
+    data, folder = write_course(), tmp_path / "shards"
+    build_small(data, folder)
+    (tmp_path / "precious").write_text("mine")
+    text = (folder / NAME).read_text()
+    (folder / NAME).write_text(text.replace('"train-000000.tar"', '"../precious"'))
+    with contextlib.suppress(UserError):  # refusing such a manifest is as good as looking away from it
+        build_small(data, folder, force=True)
+    assert (tmp_path / "precious").exists()
+
+
+def test_a_bad_image_in_the_middle_leaves_nothing_behind(write_course, tmp_path: Path):
+    data = write_course()
+    (data / "cells" / "4.bmp").write_bytes(b"BM, then nothing")
+    with pytest.raises(UserError, match=r"4\.bmp: cut short"):
+        build_small(data, tmp_path / "shards")
+    assert not list((tmp_path / "shards").iterdir())
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_bad_image_leaves_an_earlier_build_intact(write_course, tmp_path: Path, force: bool):
+    data, folder = write_course(), tmp_path / "shards"
+    build_small(data, folder)
+    before = contents(folder)
+    (data / "cells" / "4.bmp").write_bytes(b"BM, then nothing")
+    with pytest.raises(UserError):
+        build_small(data, folder, force=force)
+    assert contents(folder) == before
+
+
+def test_an_interrupted_build_leaves_nothing_behind(write_course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("build_shards.shards._manifest", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        build_small(write_course(), tmp_path / "shards")
+    assert not list((tmp_path / "shards").iterdir())
+
+
+def test_a_file_in_place_of_the_folder_is_refused(write_course, tmp_path: Path):
+    (tmp_path / "shards").write_text("mine")
+    with pytest.raises(UserError, match=r"shards: cannot be written"):
+        build_small(write_course(), tmp_path / "shards")
+    assert (tmp_path / "shards").read_text() == "mine"
+
+
+def test_another_name_of_the_dataset_is_refused(write_course, tmp_path: Path):
+    dataset = read_dataset(write_course())
+    build(dataset, SMALL, tmp_path / "shards", workers=1, force=False)
+    with pytest.raises(UserError, match=r"shards: its shards are named 'data', not 'other': --force"):
+        build(replace(dataset, name="other"), SMALL, tmp_path / "shards", workers=1, force=False)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_tars_of_others_are_never_deleted(write_course, tmp_path: Path, force: bool):
+    # The folder may be one where a user keeps WebDataset tars of other data.
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "imagenet-000000.tar").write_text("mine")
+    with contextlib.suppress(UserError):  # refusing such a folder is as good as leaving the tar alone
+        build_small(write_course(), tmp_path / "shards", force=force)
+    assert (tmp_path / "shards" / "imagenet-000000.tar").exists()
+
+
+def test_a_killed_worker_is_an_error_and_not_a_wait_for_ever(write_course, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("build_shards.shards._write_shard", die)
+    with pytest.raises(UserError, match="a worker process was killed"):
+        build(read_dataset(write_course()), SMALL, tmp_path / "shards", workers=2, force=False)
+    assert not list((tmp_path / "shards").iterdir())
+
+
+def test_a_full_disk_is_a_users_error_and_leaves_nothing_behind(write_course, tmp_path: Path, monkeypatch):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("build_shards.shards.os.fsync", full)
+    with pytest.raises(UserError, match="shards: cannot be written: No space left on device"):
+        build_small(write_course(), tmp_path / "shards")
+    assert not list((tmp_path / "shards").iterdir())

@@ -1,0 +1,82 @@
+"""The commands of the rooms train and export, as a user starts them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import train.cli
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", *map(str, words)], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artifacts")
+
+
+@pytest.fixture(scope="module")
+def trained(shards: Path, artifacts: Path) -> subprocess.CompletedProcess[str]:
+    return command("train", "--arch", "resnet18", "--shards", shards, "--artifacts", artifacts, "--epochs", 1)
+
+
+def test_training_writes_a_network_and_the_comparison(
+    trained: subprocess.CompletedProcess[str], artifacts: Path
+) -> None:
+    assert trained.returncode == 0, trained.stderr
+    assert "resnet18 epoch 1/1: train " in trained.stdout
+    assert {path.name for path in artifacts.iterdir()} == {"resnet18", "comparison"}
+    assert (artifacts / "resnet18" / "best.pt").is_file()
+    assert (artifacts / "comparison" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("trained")
+def test_export_writes_the_network_that_was_trained(shards: Path, artifacts: Path) -> None:
+    done = command("export", "--shards", shards, "--artifacts", artifacts)
+    assert done.returncode == 0, done.stderr
+    assert (artifacts / "resnet18" / "model.onnx").is_file()
+    assert "decisions identical" in done.stdout
+    assert done.stderr == ""
+
+
+def test_unknown_architecture_exits_2_and_lists_the_valid(shards: Path, tmp_path: Path) -> None:
+    done = command("train", "--arch", "resnet34", "--shards", shards, "--artifacts", tmp_path)
+    assert done.returncode == 2
+    for arch in ("resnet18", "resnet50", "resnet152"):
+        assert arch in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert all(word in done.stderr for word in words)
+    assert done.stdout == ""
+
+
+def test_training_without_shards_ends_in_one_line(tmp_path: Path) -> None:
+    assert_one_line(command("train", "--shards", tmp_path / "none", "--artifacts", tmp_path), "none", "make shards")
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_value_of_a_flag_exits_2_and_names_it(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "--shards", str(shards), "--artifacts", str(tmp_path), "--epochs", "0"]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit) as stop:
+        train.cli.main()
+    assert stop.value.code == 2
+    assert "--epochs 0: must be above zero" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_without_a_checkpoint_ends_in_one_line(shards: Path, tmp_path: Path) -> None:
+    assert_one_line(command("export", "--arch", "resnet50", "--shards", shards, "--artifacts", tmp_path), "best.pt")
