@@ -121,9 +121,9 @@ def test_the_preliminary_test_set_becomes_a_labelled_split(archive: Path):
     [
         ("", "not a CSV with the columns Patient_ID, new_names and labels"),
         ("Patient_ID,labels\nUID_57_22_2_all.bmp,1\n", "not a CSV with the columns"),
-        (PRELIM.replace("2.bmp,0", "2.bmp,2"), "line 3: .* is not a name, an image, 0 or 1"),
-        (PRELIM.replace("2.bmp,0", "9.bmp,0"), "line 3: .* is not a name, an image, 0 or 1"),
-        (PRELIM.replace("UID_H49_1_1_hem.bmp", "H49"), "line 3: .* is not a name, an image, 0 or 1"),
+        (PRELIM.replace("2.bmp,0", "2.bmp,2"), "line 3: .* is not a name, an image of its own, and the label"),
+        (PRELIM.replace("2.bmp,0", "9.bmp,0"), "line 3: .* is not a name, an image of its own, and the label"),
+        (PRELIM.replace("UID_H49_1_1_hem.bmp", "H49"), "line 3: .* is not a name, an image of its own, and the label"),
         (PRELIM.replace("2.bmp,0", "1.bmp,0"), "line 3"),  # an image twice
         (PRELIM.replace("1.bmp,1", "1.bmp,0"), "line 2"),  # the name says blast, the label normal
     ],

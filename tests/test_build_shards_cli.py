@@ -112,7 +112,7 @@ def bad_image(kind: str) -> bytes:
         ("grey", "not an uncompressed 8-bit 3-channel BMP"),
         ("alpha", "not an uncompressed 8-bit 3-channel BMP"),
         ("16 bit", "not an 8-bit 3-channel PNG"),
-        ("holed png", "not a readable PNG"),
+        ("holed png", "cut short or damaged"),
         ("black", "all background"),
     ],
 )

@@ -29,9 +29,10 @@ def test_file_has_one_named_column_a_field_and_six_decimals(tmp_path: Path) -> N
     assert end == ""
 
 
-def test_no_rows_come_back_as_none(tmp_path: Path) -> None:
+def test_a_history_without_a_row_is_refused(tmp_path: Path) -> None:
     write_history(tmp_path / "history.csv", [])
-    assert read_history(tmp_path / "history.csv") == []
+    with pytest.raises(UserError, match="without a row"):
+        read_history(tmp_path / "history.csv")
 
 
 HEADER = ",".join(field.name for field in fields(Epoch))

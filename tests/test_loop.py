@@ -26,7 +26,7 @@ def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:
 
 def test_weights_that_explode_in_the_last_step_stop_with_one_line(shards: Path, tmp_path: Path) -> None:
     # One step an epoch: the loss is computed before it, so only validation sees the weights that it leaves.
-    with pytest.raises(UserError, match="not a number"):
+    with pytest.raises(UserError, match="the loss of epoch 1 is not finite"):
         train_network(config_of(shards, tmp_path, epochs=1, batch_size=36, lr=1e30, warmup_epochs=0.0))
     assert not (tmp_path / "resnet18").exists()
 
@@ -73,8 +73,8 @@ def test_size_never_shrinks_and_ends_at_the_full_size(start: int, full: int, epo
     config = Config(epochs=epochs, start_size=start)
     sizes = [size_of_epoch(config, full, e) for e in range(1, epochs + 1)]
     assert sizes == sorted(sizes)
-    assert sizes[0] == min(start, full)
-    assert sizes[-1] <= full
+    assert sizes[0] == min(start, full) or epochs == 1
+    assert max(sizes) == full
     assert all(size == full for e, size in enumerate(sizes) if e > 0.8 * epochs)
 
 

@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pytest
@@ -122,4 +122,11 @@ def test_json_that_is_not_an_object_is_refused(text: str):
 
 def test_nan_is_never_written():
     with pytest.raises(ValueError, match="not JSON compliant"):
-        to_json(read(outer(ratio=float("nan"))))
+        to_json(replace(read(outer(ratio=0.5)), ratio=float("nan")))
+
+
+def test_nan_and_a_key_twice_are_refused_on_reading():
+    with pytest.raises(UserError, match="NaN is not a number"):
+        from_json(Outer, '{"ratio": NaN}', "file.json")
+    with pytest.raises(UserError, match="a key stands there twice"):
+        from_json(Outer, '{"ratio": 1, "ratio": 2}', "file.json")

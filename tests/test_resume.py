@@ -228,6 +228,6 @@ def test_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint(
     artifacts = copy_of(interrupted, tmp_path)
     before = content_of(artifacts)
     monkeypatch.setattr(train.loop, "learning_rate", lambda *_: float("nan"))
-    with pytest.raises(UserError, match="resnet18: the loss of epoch 2 is not a number"):
+    with pytest.raises(UserError, match="resnet18: the loss of epoch 2 is not finite"):
         train_network(config_of(shards, artifacts, resume=True))
     assert content_of(artifacts) == before

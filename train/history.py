@@ -44,5 +44,5 @@ def read_history(path: Path) -> list[Epoch]:
     except (KeyError, TypeError, ValueError, OSError):
         raise UserError(f"{path}: not a history of training") from None
     if not rows:
-        raise UserError(f"{path}: a history of training without a row")
+        raise UserError(f"{path}: not a history of training: without a row")
     return rows

@@ -204,7 +204,7 @@ def size_of_epoch(config: Config, full: int, epoch: int) -> int:
     """Progressive size: from ``start_size`` to ``full`` in steps of 16 px over the first 80 % of the epochs."""
     if not config.start_size or config.start_size >= full:
         return full
-    progress = (epoch - 1) / max(1.0, 0.8 * config.epochs)
+    progress = (epoch - 1) / max(1, 4 * config.epochs // 5)
     size = config.start_size + round(progress * (full - config.start_size) / 16) * 16
     return full if progress >= 1 or epoch == config.epochs else min(full, size)
 
