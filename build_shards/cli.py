@@ -1,6 +1,7 @@
 """The command line of this room: one frozen dataclass a sub-command."""
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,7 @@ import tyro
 from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
+from build_shards.verify import verify
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.recipe import Recipe
@@ -32,7 +34,16 @@ class Build:
     split: Literal["subject", "image"] = "subject"  # how the archive layout is split; image leaks subjects
     seed: int = 0  # of the archive layout's split
     workers: int = os.cpu_count() or 1  # processes; the bytes do not depend on it
+    shards_multiple_of: int = 1  # the number of shards of every split divides by this (ranks times workers)
+    skip_bad: bool = False  # leave out cells that cannot be read, list them in skipped.csv, count them in the manifest
     force: bool = False  # replace another build in the same folder
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Check shards against their manifest: hashes, counts, members, images, keys. Exit status 1 when one is bad."""
+
+    shards: Annotated[Path, tyro.conf.Positional] = Path("shards")  # folder of the shards
 
 
 @dataclass(frozen=True)
@@ -44,14 +55,21 @@ class Synthetic:
     seed: int = 0  # of the drawing
 
 
-Command = Annotated[Build, tyro.conf.subcommand("build")] | Annotated[Synthetic, tyro.conf.subcommand("synthetic")]
+Command = (
+    Annotated[Build, tyro.conf.subcommand("build")]
+    | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Synthetic, tyro.conf.subcommand("synthetic")]
+)
 
 
 def main() -> None:
     """Read the command line and run the sub-command."""
-    command: Build | Synthetic = tyro.cli(
+    command: Build | Verify | Synthetic = tyro.cli(
         Command, prog="python -m build_shards", description="BMPs and CSVs -> WebDataset shards."
     )
+    if isinstance(command, Verify):
+        _verify(command.shards)
+        return
     if command.seed < 0:
         raise UserError(f"--seed {command.seed}: must be 0 or more")
     if isinstance(command, Synthetic):
@@ -61,14 +79,33 @@ def main() -> None:
         _build(command)
 
 
+def _verify(folder: Path) -> None:
+    try:
+        manifest = verify(folder)
+    except UserError as error:
+        print(f"bad: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    print(f"{folder}: {len(manifest.shards)} shards, {sum(s.samples for s in manifest.shards)} samples, all as listed")
+
+
 def _build(command: Build) -> None:
+    if command.shards_multiple_of < 1:
+        raise UserError(f"--shards-multiple-of {command.shards_multiple_of}: must be 1 or more")
     dataset = read_dataset(command.data, command.split, command.seed)
     if command.name:
         dataset = replace(dataset, name=command.name)
     if dataset.split_by == "image":
         print("warning: --split image puts cells of one subject into train and test: accuracy will look too good")
     recipe = Recipe(crop=command.crop, window=command.window, size=command.size)
-    manifest, built = build(dataset, recipe, command.shards, command.workers, command.force)
+    manifest, built = build(
+        dataset,
+        recipe,
+        command.shards,
+        command.workers,
+        command.force,
+        command.shards_multiple_of,
+        command.skip_bad,
+    )
     print(_summary(manifest, command.shards, built))
 
 
@@ -79,6 +116,8 @@ def _summary(manifest: Manifest, folder: Path, built: bool) -> str:
         classes = f"{counts[0]} normal, {counts[1]} blast" if split.labelled else "labels unknown"
         people = f", {split.subjects} subjects ({split.shared_subjects} also in train)" if split.subjects else ""
         lines.append(f"  {split.name}: {split.samples} cells ({classes}){people if split.name != 'train' else ''}")
+    if manifest.skipped:
+        lines.append(f"  {manifest.skipped} cells could not be read and were left out: see {folder / 'skipped.csv'}")
     if manifest.shrunk:
         lines.append(
             f"  {manifest.shrunk} cells were larger than the {manifest.recipe.window} px window and shrunk to fit"

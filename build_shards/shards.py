@@ -1,233 +1,189 @@
-"""Write a dataset as WebDataset shards: preprocess in worker processes, publish by rename, manifest last."""
+"""Write a dataset as WebDataset shards: worker processes write them beside their place, the manifest comes last.
 
-import hashlib
+A build stages its shards in ``.building-<digest>/`` inside the output folder, named after everything that decides its
+bytes. Killed at any moment, the same command finds that folder, takes up its whole shards and goes on.
+"""
+
+import csv
+import fcntl
+import io
 import json
 import multiprocessing
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
-import cv2
-import numpy as np
-import webdataset
 from tqdm import tqdm
 
-from build_shards.dataset import Cell, Dataset
-from build_shards.preprocess import cell_mask, preprocess, read_image
+from build_shards.dataset import Dataset
+from build_shards.plan import ShardPlan, plan_shards
+from build_shards.shard_writer import Job, ShardResult, Skipped, write_shard
+from build_shards.summary import make_manifest
 from contract.errors import UserError
-from contract.manifest import CLASSES, FORMAT, NAME, Manifest, PixelStatistics, Shard, Split, load_manifest
-from contract.publish import file_sha256, publish_text
+from contract.manifest import NAME, Manifest, load_manifest
+from contract.publish import file_sha256, publish_text, text_sha256
 from contract.recipe import Recipe
 
-SAMPLES_PER_SHARD = 256
+INFO = "_info.json"  # what timm's WebDataset reader looks for
+SKIPPED = "skipped.csv"
+LOCK = ".lock"
 
 
-@dataclass(frozen=True)
-class ShardPlan:
-    """The cells of one shard, with their keys, in their order."""
-
-    name: str
-    split: str
-    keyed_cells: tuple[tuple[str, Cell], ...]
-
-
-@dataclass(frozen=True)
-class ShardResult:
-    """A written shard, and exact integer sums over its cell pixels."""
-
-    shard: Shard
-    shrunk: int
-    pixels: int
-    total: tuple[int, ...]  # per RGB channel
-    squares: tuple[int, ...]  # per RGB channel, of the squared values
-
-
-def build(dataset: Dataset, recipe: Recipe, folder: Path, workers: int, force: bool) -> tuple[Manifest, bool]:
+def build(
+    dataset: Dataset,
+    recipe: Recipe,
+    folder: Path,
+    workers: int,
+    force: bool,
+    multiple_of: int = 1,
+    skip_bad: bool = False,
+) -> tuple[Manifest, bool]:
     """Write the shards of ``dataset`` and their manifest into ``folder``; returns it, and whether it was built now.
 
-    A finished build of the same dataset and recipe is left as it is. Bytes do not depend on ``workers``.
-    Raises ``UserError`` when ``folder`` holds another build and not ``force``, and for any bad image; then
-    nothing of this build is left behind.
+    A finished build of the same dataset and recipe is left as it is. Bytes do not depend on ``workers``, nor on being
+    interrupted. Raises ``UserError`` when ``folder`` holds another build and not ``force``, when another build is at
+    work there, and for any bad image unless ``skip_bad`` (then it is listed in skipped.csv); an error leaves nothing
+    of this build behind.
     """
+    plans = plan_shards(dataset, multiple_of)
     if (folder / NAME).exists() and not force:
-        return _finished(dataset, recipe, load_manifest(folder), folder), False
+        manifest = _finished(dataset, recipe, plans, folder)
+        if any(folder.glob(".building-*")):  # killed after it had published
+            with _locked(folder):
+                _clear_staging(folder, None)
+        return manifest, False
     ours = not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".building-", dir=folder))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
-    try:
-        results = _write_shards(plan_shards(dataset), recipe, staging, workers)
-        manifest = _manifest(dataset, recipe, results)
-        _publish(staging, folder, manifest, force)
+        with _locked(folder):
+            manifest = _build(dataset, recipe, plans, folder, workers, force, skip_bad)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        if ours and not any(folder.iterdir()):
+        if ours and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     return manifest, True
 
 
-def plan_shards(dataset: Dataset) -> list[ShardPlan]:
-    """Deal every split's cells over its shards: each class apart, in an order drawn from the source paths.
+def _build(
+    dataset: Dataset,
+    recipe: Recipe,
+    plans: list[ShardPlan],
+    folder: Path,
+    workers: int,
+    force: bool,
+    skip_bad: bool,
+) -> Manifest:
+    staging = folder / f".building-{_digest(dataset, recipe, plans, skip_bad)}"
+    _clear_staging(folder, staging)
+    staging.mkdir(exist_ok=True)
+    try:
+        results = _write_shards([Job(plan, recipe, staging, skip_bad) for plan in plans], workers)
+        manifest = make_manifest(dataset, recipe, results)
+        _publish(staging, folder, manifest, [s for result in results for s in result.skipped], force)
+    except (Exception, SystemExit):
+        shutil.rmtree(staging, ignore_errors=True)  # Ctrl-C and SIGKILL leave it: the next build goes on
+        raise
+    shutil.rmtree(staging)
+    return manifest
 
-    So class proportions differ by at most one sample between shards, and neighbours in a shard are strangers.
-    """
-    plans = []
-    for split in dict.fromkeys(cell.split for cell in dataset.cells):
-        cells = [(f"{split}-{i:06d}", c) for i, c in enumerate(c for c in dataset.cells if c.split == split)]
-        shards = max(1, -(-len(cells) // SAMPLES_PER_SHARD))
-        dealt = sorted(cells, key=lambda item: (str(item[1].label), _scatter(item[1])))
-        for number in range(shards):
-            members = sorted(dealt[number::shards], key=lambda item: _scatter(item[1]))
-            plans.append(ShardPlan(f"{split}-{number:06d}.tar", split, tuple(members)))
-    return plans
+
+def _clear_staging(folder: Path, kept: Path | None) -> None:
+    for path in folder.glob(".building-*"):
+        if path != kept:
+            shutil.rmtree(path)
 
 
-def _scatter(cell: Cell) -> str:
-    return hashlib.sha256(cell.source.encode()).hexdigest()
+def _digest(dataset: Dataset, recipe: Recipe, plans: list[ShardPlan], skip_bad: bool) -> str:
+    """Names everything that decides the bytes of the shards: sources, recipe, plan, and the encoders."""
+    encoders = [version("opencv-python"), version("webdataset")]
+    return text_sha256(json.dumps([dataset.digest, recipe.to_json(), len(plans), skip_bad, *encoders]))[:16]
 
 
-def _finished(dataset: Dataset, recipe: Recipe, manifest: Manifest, folder: Path) -> Manifest:
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock: two builds at work in one folder would publish a mixture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another build is at work there") from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _finished(dataset: Dataset, recipe: Recipe, plans: list[ShardPlan], folder: Path) -> Manifest:
     """The manifest that is there, when it is of this dataset and recipe; else a refusal that says what differs."""
-    if manifest.recipe != recipe:
-        raise UserError(f"{folder}: holds shards of another recipe ({manifest.recipe}): --force builds them anew")
-    if manifest.source_digest != dataset.digest:
-        raise UserError(f"{folder}: holds shards of other sources ({manifest.dataset}): --force builds them anew")
-    if manifest.dataset != dataset.name:
-        raise UserError(
-            f"{folder}: its shards are named {manifest.dataset!r}, not {dataset.name!r}: --force builds anew"
-        )
+    manifest = load_manifest(folder)
+    differing = {
+        f"another recipe ({manifest.recipe})": manifest.recipe != recipe,
+        f"other sources (of {manifest.dataset})": manifest.source_digest != dataset.digest,
+        f"another name ({manifest.dataset!r}, not {dataset.name!r})": manifest.dataset != dataset.name,
+        f"another number of shards ({len(manifest.shards)}, not {len(plans)})": len(manifest.shards) != len(plans),
+    }
+    for what, differs in differing.items():
+        if differs:
+            raise UserError(f"{folder}: holds shards of {what}: --force builds them anew")
     missing = [shard.name for shard in manifest.shards if not (folder / shard.name).is_file()]
     if missing:
         raise UserError(f"{folder / missing[0]}: the manifest lists this shard and it is gone: --force builds anew")
     return manifest
 
 
-def _write_shards(plans: list[ShardPlan], recipe: Recipe, staging: Path, workers: int) -> list[ShardResult]:
-    total = sum(len(plan.keyed_cells) for plan in plans)
+def _write_shards(jobs: list[Job], workers: int) -> list[ShardResult]:
+    total = sum(len(job.plan.keyed_cells) for job in jobs)
     results = []
     with tqdm(total=total, unit="cell", desc="shards", disable=None) as bar:
-        for result in _map_shards(plans, recipe, staging, workers):
-            bar.update(result.shard.samples)
+        for result in _map(jobs, workers):
+            bar.update(result.shard.samples + len(result.skipped))
             results.append(result)
     return results
 
 
-def _map_shards(plans: list[ShardPlan], recipe: Recipe, staging: Path, workers: int) -> Iterator[ShardResult]:
-    jobs = [(plan, recipe, staging) for plan in plans]
+def _map(jobs: list[Job], workers: int) -> Iterator[ShardResult]:
     if workers <= 1:
-        yield from map(_write_shard, jobs)
+        yield from map(write_shard, jobs)
         return
     context = multiprocessing.get_context("spawn")  # forking a process that runs threads can lock up
     with ProcessPoolExecutor(min(workers, len(jobs)), context) as pool:
         try:
-            yield from pool.map(_write_shard, jobs)
+            yield from pool.map(write_shard, jobs)
         except BrokenProcessPool:
-            raise UserError(
-                f"{staging.parent}: a worker process was killed (out of memory?): nothing is kept"
-            ) from None
+            raise UserError("a worker process was killed (out of memory?): nothing is kept") from None
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _write_shard(job: tuple[ShardPlan, Recipe, Path]) -> ShardResult:
-    """Preprocess and write one shard; runs in a worker process."""
-    plan, recipe, staging = job
-    cv2.setNumThreads(1)  # one worker, one core
-    path, shrunk, counts = staging / plan.name, 0, [0, 0]
-    pixels, total, squares = 0, np.zeros(3, np.int64), np.zeros(3, np.int64)
-    with path.open("wb") as file, webdataset.TarWriter(file, encoder=False, mtime=0) as tar:
-        for key, cell in plan.keyed_cells:
-            image, data = read_image(cell.file)
-            crop = preprocess(image, recipe, str(cell.file))
-            tar.write(_members(key, cell, crop.image, crop.box, data))
-            values = crop.image[cell_mask(crop.image)].astype(np.int64)
-            pixels, total, squares = pixels + len(values), total + values.sum(0), squares + (values**2).sum(0)
-            shrunk += crop.shrunk
-            if cell.label is not None:
-                counts[cell.label] += 1
-        tar.close()
-        file.flush()
-        os.fsync(file.fileno())
-    shard = Shard(plan.name, plan.split, len(plan.keyed_cells), tuple(counts), path.stat().st_size, file_sha256(path))
-    return ShardResult(shard, shrunk, pixels, tuple(map(int, total)), tuple(map(int, squares)))
-
-
-def _members(key: str, cell: Cell, image: np.ndarray, box: tuple[int, int, int, int], data: bytes) -> dict[str, object]:
-    """One sample as ``TarWriter`` takes it: the image as PNG, the label if any, and where it came from."""
-    info = {"source": cell.source, "subject": cell.subject, "box": box, "sha256": hashlib.sha256(data).hexdigest()}
-    ok, png = cv2.imencode(".png", image[:, :, ::-1])
-    if not ok:
-        raise RuntimeError(f"{cell.file}: OpenCV could not encode a PNG")
-    sample: dict[str, object] = {"__key__": key, "png": png.tobytes(), "json": json.dumps(info).encode()}
-    if cell.label is not None:
-        sample["cls"] = str(cell.label).encode()
-    return sample
-
-
-def _manifest(dataset: Dataset, recipe: Recipe, results: list[ShardResult]) -> Manifest:
-    subjects = {s: _subjects(dataset, s) for s in dict.fromkeys(cell.split for cell in dataset.cells)}
-    splits = tuple(
-        Split(
-            name,
-            any(cell.label is not None for cell in dataset.cells if cell.split == name),
-            sum(cell.split == name for cell in dataset.cells),
-            len(found),
-            len(found & subjects.get("train", set())),
-        )
-        for name, found in subjects.items()
-    )
-    return Manifest(
-        format=FORMAT,
-        dataset=dataset.name,
-        layout=dataset.layout,
-        split_by=dataset.split_by,
-        source_digest=dataset.digest,
-        classes=CLASSES,
-        recipe=recipe,
-        pixels=_pixel_statistics([r for r in results if r.shard.split == "train"]),
-        shrunk=sum(result.shrunk for result in results),
-        splits=splits,
-        submissions=dataset.submissions,
-        shards=tuple(result.shard for result in results),
-    )
-
-
-def _subjects(dataset: Dataset, split: str) -> set[str]:
-    return {cell.subject for cell in dataset.cells if cell.split == split and cell.subject is not None}
-
-
-def _pixel_statistics(results: list[ShardResult]) -> PixelStatistics:
-    """Mean and standard deviation from exact integer sums, so that they do not depend on an order."""
-    pixels = sum(result.pixels for result in results)
-    mean = [sum(r.total[c] for r in results) / pixels for c in range(3)]
-    variance = [sum(r.squares[c] for r in results) / pixels - mean[c] ** 2 for c in range(3)]
-    std = [max(v, 1.0) ** 0.5 for v in variance]
-    return PixelStatistics((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
-
-
-def _publish(staging: Path, folder: Path, manifest: Manifest, force: bool) -> None:
+def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skipped], force: bool) -> None:
     """Move the shards into place: the old manifest goes first, the new one comes last.
 
     Only files that the old manifest lists are removed. A tar that no manifest lists is overwritten when it has the
-    same bytes (a build killed while publishing) or with ``force``.
+    same bytes (a build killed while publishing) or with ``force``. Shards are linked, not moved, so that a build
+    killed here finds them in its staging folder again.
     """
     for shard in manifest.shards:
         path = folder / shard.name
-        if path.exists() and not force and file_sha256(path) != shard.sha256:
+        if not _listed(folder) and path.exists() and not force and file_sha256(path) != shard.sha256:
             raise UserError(f"{path}: is there already, and no manifest lists it: move it, or --force overwrites it")
     for path in _listed(folder):
         path.unlink(missing_ok=True)
     for shard in manifest.shards:
-        os.replace(staging / shard.name, folder / shard.name)
+        link = staging / f"{shard.name}.link"
+        link.unlink(missing_ok=True)
+        os.link(staging / shard.name, link)
+        os.replace(link, folder / shard.name)
+    (folder / SKIPPED).unlink(missing_ok=True)
+    if skipped:
+        publish_text(folder / SKIPPED, _skipped_csv(skipped))
+    publish_text(folder / INFO, _info_json(manifest))
     publish_text(folder / NAME, manifest.to_json())
 
 
@@ -239,3 +195,25 @@ def _listed(folder: Path) -> list[Path]:
         return [folder / NAME, *(folder / shard.name for shard in load_manifest(folder).shards)]
     except UserError:
         return [folder / NAME]
+
+
+def _skipped_csv(skipped: list[Skipped]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["Path", "split", "reason"])
+    writer.writerows([s.source, s.split, s.reason] for s in skipped)
+    return text.getvalue()
+
+
+def _info_json(manifest: Manifest) -> str:
+    """The index that timm's ``ReaderWds`` reads: files and lengths of every split."""
+    splits = {}
+    for split in manifest.splits:
+        shards = [shard for shard in manifest.shards if shard.split == split.name]
+        splits[split.name] = {
+            "name": split.name,
+            "num_samples": split.samples,
+            "filenames": [shard.name for shard in shards],
+            "shard_lengths": [shard.samples for shard in shards],
+        }
+    return json.dumps({"splits": splits}, indent=2) + "\n"

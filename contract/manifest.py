@@ -72,6 +72,7 @@ class Manifest:
     recipe: Recipe
     pixels: PixelStatistics
     shrunk: int  # cells larger than the native window
+    skipped: int  # cells left out by --skip-bad, listed with reasons in skipped.csv
     splits: tuple[Split, ...]
     submissions: tuple[Submission, ...]
     shards: tuple[Shard, ...]

@@ -70,7 +70,14 @@ class SplitReader:
 
     def info(self, position: int) -> dict[str, Any]:
         """A sample's JSON: source path, subject, crop box, SHA-256 of the source."""
-        return json.loads(self._bytes(self.samples[position], "json"))
+        sample = self.samples[position]
+        try:
+            info = json.loads(self._bytes(sample, "json"))
+        except ValueError:
+            info = None
+        if not isinstance(info, dict):
+            raise UserError(f"{sample.shard}: {sample.key}.json is not a JSON object")
+        return info
 
     def _bytes(self, sample: Sample, extension: str) -> bytes:
         offset, length = sample.members[extension]

@@ -10,8 +10,9 @@ import pytest
 import webdataset
 
 from build_shards.dataset import Cell, Dataset, read_dataset
+from build_shards.plan import SAMPLES_PER_SHARD, plan_shards
 from build_shards.preprocess import cell_mask
-from build_shards.shards import SAMPLES_PER_SHARD, build, plan_shards
+from build_shards.shards import INFO, build
 from contract.manifest import NAME, Manifest
 from contract.recipe import Recipe
 from contract.shard_reader import SplitReader
@@ -34,11 +35,11 @@ def many_cells(split: str, labels: list[int | None]) -> Dataset:
 
 
 def test_bytes_do_not_depend_on_the_number_of_workers(write_course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("build_shards.shards.SAMPLES_PER_SHARD", 1)
+    monkeypatch.setattr("build_shards.plan.SAMPLES_PER_SHARD", 1)
     dataset = read_dataset(write_course())
     for workers in (1, 2):
         build(dataset, SMALL, tmp_path / str(workers), workers, force=False)
-    assert len(contents(tmp_path / "1")) == 3 + 2 + 1 + 1  # a shard a cell, and the manifest
+    assert len(contents(tmp_path / "1")) == 3 + 2 + 1 + 2  # a shard a cell, manifest.json, _info.json
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
@@ -55,7 +56,7 @@ def test_every_image_lies_in_the_shards_once(synthetic_data: Path, shards: Path,
 
 
 def test_the_manifest_lists_exactly_the_files_that_are_there(shards: Path, manifest: Manifest):
-    assert {path.name for path in shards.iterdir()} == {NAME, *(shard.name for shard in manifest.shards)}
+    assert {path.name for path in shards.iterdir()} == {NAME, INFO, *(shard.name for shard in manifest.shards)}
     for shard in manifest.shards:
         data = (shards / shard.name).read_bytes()
         assert (shard.bytes, shard.sha256) == (len(data), hashlib.sha256(data).hexdigest())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from build_shards.dataset import read_dataset
-from build_shards.shards import build
+from build_shards.shards import INFO, build
 from contract.errors import UserError
 from contract.manifest import NAME, Manifest, load_manifest
 from contract.recipe import Recipe
@@ -71,13 +71,13 @@ def test_a_build_that_lost_a_shard_is_not_taken_for_finished(write_course, tmp_p
 def test_force_replaces_a_build_and_removes_its_shards(write_course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     data, folder = write_course(), tmp_path / "shards"
     with monkeypatch.context() as patch:
-        patch.setattr("build_shards.shards.SAMPLES_PER_SHARD", 1)
+        patch.setattr("build_shards.plan.SAMPLES_PER_SHARD", 1)
         build_small(data, folder)
     (folder / "notes.txt").write_text("mine")
     manifest, built = build_small(data, folder, force=True)
     assert built
     assert manifest == load_manifest(folder)
-    assert set(contents(folder)) == {"notes.txt", NAME, *(shard.name for shard in manifest.shards)}
+    assert set(contents(folder)) == {"notes.txt", NAME, INFO, *(shard.name for shard in manifest.shards)}
 
 
 @pytest.mark.parametrize("text", ["{", '{"format": 0}', ""])
@@ -119,14 +119,19 @@ def test_a_bad_image_leaves_an_earlier_build_intact(write_course, tmp_path: Path
     assert contents(folder) == before
 
 
-def test_an_interrupted_build_leaves_nothing_behind(write_course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_build_leaves_only_what_the_next_one_takes_up(
+    write_course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("build_shards.shards._manifest", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        build_small(write_course(), tmp_path / "shards")
-    assert not (tmp_path / "shards").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("build_shards.shards.make_manifest", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            build_small(write_course(), tmp_path / "shards")
+    assert [path.name[:10] for path in (tmp_path / "shards").iterdir()] == [".building-"]
+    build_small(write_course(), tmp_path / "shards")
+    assert not [path for path in (tmp_path / "shards").iterdir() if path.name.startswith(".")]
 
 
 def test_a_file_in_place_of_the_folder_is_refused(write_course, tmp_path: Path):
@@ -139,7 +144,7 @@ def test_a_file_in_place_of_the_folder_is_refused(write_course, tmp_path: Path):
 def test_another_name_of_the_dataset_is_refused(write_course, tmp_path: Path):
     dataset = read_dataset(write_course())
     build(dataset, SMALL, tmp_path / "shards", workers=1, force=False)
-    with pytest.raises(UserError, match=r"shards: its shards are named 'data', not 'other': --force"):
+    with pytest.raises(UserError, match=r"shards: holds shards of another name \('data', not 'other'\): --force"):
         build(replace(dataset, name="other"), SMALL, tmp_path / "shards", workers=1, force=False)
 
 
@@ -154,7 +159,7 @@ def test_tars_of_others_are_never_deleted(write_course, tmp_path: Path, force: b
 
 
 def test_a_killed_worker_is_an_error_and_not_a_wait_for_ever(write_course, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("build_shards.shards._write_shard", die)
+    monkeypatch.setattr("build_shards.shards.write_shard", die)
     with pytest.raises(UserError, match="a worker process was killed"):
         build(read_dataset(write_course()), SMALL, tmp_path / "shards", workers=2, force=False)
     assert not (tmp_path / "shards").exists()
@@ -164,7 +169,7 @@ def test_a_full_disk_is_a_users_error_and_leaves_nothing_behind(write_course, tm
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("build_shards.shards.os.fsync", full)
+    monkeypatch.setattr("build_shards.shard_writer.os.fsync", full)
     with pytest.raises(UserError, match="shards: cannot be written: No space left on device"):
         build_small(write_course(), tmp_path / "shards")
     assert not (tmp_path / "shards").exists()

@@ -1,0 +1,132 @@
+"""Preprocess and write one shard; runs in a worker process.
+
+A shard is written under a temporary name, flushed, hashed and renamed; its result is written last. So a killed build
+leaves whole shards with their results, which the next one takes up, and nothing that could be mistaken for one.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import webdataset
+
+from build_shards.dataset import Cell
+from build_shards.plan import ShardPlan
+from build_shards.preprocess import Crop, cell_mask, preprocess, read_image
+from contract.errors import UserError
+from contract.manifest import Shard
+from contract.publish import file_sha256, publish_text
+from contract.recipe import Recipe
+from contract.record import from_json, to_json
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A cell that was left out, and why."""
+
+    source: str
+    split: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """A written shard, what was noticed on the way, and exact integer sums over its cell pixels."""
+
+    shard: Shard
+    shrunk: int  # cells larger than the native window
+    skipped: tuple[Skipped, ...]
+    pixels: int
+    total: tuple[int, int, int]  # per RGB channel
+    squares: tuple[int, int, int]  # per RGB channel, of the squared values
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a worker needs to write one shard."""
+
+    plan: ShardPlan
+    recipe: Recipe
+    staging: Path
+    skip_bad: bool
+
+
+def write_shard(job: Job) -> ShardResult:
+    """Write the shard, or take it up where an earlier, killed build has finished it.
+
+    Raises ``UserError`` for a cell that cannot be read or preprocessed, unless ``skip_bad``.
+    """
+    cv2.setNumThreads(1)  # one worker, one core
+    record = job.staging / f"{job.plan.name}.json"
+    done = _finished(record, job)
+    if done is None:
+        done = _write(job)
+        publish_text(record, to_json(done))
+    return done
+
+
+def _finished(record: Path, job: Job) -> ShardResult | None:
+    """The result of this very shard, when it is there and the shard's bytes are what it says."""
+    path = job.staging / job.plan.name
+    if not (record.is_file() and path.is_file()):
+        return None
+    try:
+        result = from_json(ShardResult, record.read_text(encoding="utf-8"), str(record))
+    except (UserError, UnicodeDecodeError):
+        return None
+    return result if file_sha256(path) == result.shard.sha256 else None
+
+
+def _write(job: Job) -> ShardResult:
+    plan, path = job.plan, job.staging / job.plan.name
+    temporary = path.with_suffix(".tmp")
+    shrunk, counts, skipped = 0, [0, 0], []
+    pixels, total, squares = 0, np.zeros(3, np.int64), np.zeros(3, np.int64)
+    with temporary.open("wb") as file, webdataset.TarWriter(file, encoder=False, mtime=0) as tar:
+        for key, cell in plan.keyed_cells:
+            try:
+                image, data = read_image(cell.file)
+                crop = preprocess(image, job.recipe, str(cell.file))
+            except UserError as error:
+                if not job.skip_bad:
+                    raise
+                skipped.append(Skipped(cell.source, cell.split, str(error)))
+                continue
+            tar.write(_members(key, cell, crop, data))
+            values = crop.image[cell_mask(crop.image)].astype(np.int64)
+            pixels, total, squares = pixels + len(values), total + values.sum(0), squares + (values**2).sum(0)
+            shrunk += crop.shrunk
+            if cell.label is not None:
+                counts[cell.label] += 1
+        tar.close()
+        file.flush()
+        os.fsync(file.fileno())
+    samples, sha256 = len(plan.keyed_cells) - len(skipped), file_sha256(temporary)
+    shard = Shard(plan.name, plan.split, samples, tuple(counts), temporary.stat().st_size, sha256)
+    os.replace(temporary, path)
+    return ShardResult(shard, shrunk, tuple(skipped), pixels, _triple(total), _triple(squares))
+
+
+def _triple(values: np.ndarray) -> tuple[int, int, int]:
+    return int(values[0]), int(values[1]), int(values[2])
+
+
+def _members(key: str, cell: Cell, crop: Crop, data: bytes) -> dict[str, object]:
+    """One sample as ``TarWriter`` takes it: the image as PNG, the label if any, and where it came from."""
+    info = {
+        "source": cell.source,
+        "subject": cell.subject,
+        "box": crop.box,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    ok, png = cv2.imencode(".png", crop.image[:, :, ::-1])
+    if not ok:
+        raise RuntimeError(f"{cell.file}: OpenCV could not encode a PNG")
+    sample: dict[str, object] = {"__key__": key, "png": png.tobytes(), "json": json.dumps(info).encode()}
+    if cell.label is not None:
+        sample["cls"] = str(cell.label).encode()
+    return sample

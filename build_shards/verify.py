@@ -1,0 +1,38 @@
+"""Check finished shards against their manifest, down to every pixel that can be decoded."""
+
+from pathlib import Path
+
+from contract.errors import UserError
+from contract.manifest import Manifest, load_manifest
+from contract.shard_reader import SplitReader
+
+
+def verify(folder: Path) -> Manifest:
+    """Check every hash, count, class count, member, image, JSON and key of the shards in ``folder``.
+
+    Raises ``UserError`` that names the first bad shard and what is wrong with it.
+    """
+    manifest = load_manifest(folder)
+    names = [shard.name for shard in manifest.shards]
+    if len(set(names)) < len(names):
+        raise UserError(f"{folder}: the manifest lists a shard twice")
+    shard_of: dict[str, str] = {}
+    for split in manifest.splits:
+        reader = SplitReader(folder, manifest, split.name)
+        for position, sample in enumerate(reader.samples):
+            if sample.key in shard_of:
+                raise UserError(f"{sample.shard}: the key {sample.key!r} is in {shard_of[sample.key]} too")
+            shard_of[sample.key] = sample.shard
+            if (sample.label is None) == split.labelled:
+                raise UserError(f"{sample.shard}: {sample.key} has {'no' if split.labelled else 'a'} label")
+            _check_content(reader, position)
+    return manifest
+
+
+def _check_content(reader: SplitReader, position: int) -> None:
+    sample = reader.samples[position]
+    if not reader.image(position).any():
+        raise UserError(f"{sample.shard}: {sample.key}.png is all background")
+    missing = {"source", "subject", "box", "sha256"} - reader.info(position).keys()
+    if missing:
+        raise UserError(f"{sample.shard}: {sample.key}.json lacks {sorted(missing)[0]!r}")

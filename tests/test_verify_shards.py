@@ -1,0 +1,86 @@
+"""`python -m build_shards verify` names the first bad shard and what is wrong with it."""
+
+import json
+import shutil
+import sys
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from build_shards.cli import main
+from build_shards.verify import verify
+from contract.errors import UserError
+from contract.publish import file_sha256
+
+
+@pytest.fixture
+def copy(shards: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shards, tmp_path / "shards"))
+
+
+def rewrite(folder: Path, name: str, change: dict[str, bytes]) -> None:
+    """Replace members of a shard (or add them) and make the manifest agree, as a faulty builder would."""
+    with tarfile.open(folder / name) as tar:
+        members = {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
+    with tarfile.open(folder / name, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for member, data in {**members, **change}.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            tar.addfile(info, BytesIO(data))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for shard in manifest["shards"]:
+        if shard["name"] == name:
+            shard["bytes"], shard["sha256"] = (folder / name).stat().st_size, file_sha256(folder / name)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def first_key(folder: Path, name: str) -> str:
+    with tarfile.open(folder / name) as tar:
+        return tar.getnames()[0].split(".")[0]
+
+
+def test_a_good_build_passes(shards: Path) -> None:
+    assert sum(shard.samples for shard in verify(shards).shards) == 60
+
+
+def test_a_flipped_bit_is_found_and_the_shard_named(copy: Path) -> None:
+    data = bytearray((copy / "valid-000000.tar").read_bytes())
+    data[2000] ^= 1
+    (copy / "valid-000000.tar").write_bytes(data)
+    with pytest.raises(UserError, match=r"valid-000000\.tar"):
+        verify(copy)
+
+
+@pytest.mark.parametrize(
+    ("extension", "content", "word"),
+    [("png", b"not an image", "is not a 40 px colour image"), ("json", b"{}", "lacks"), ("json", b"[", "JSON object")],
+)
+def test_content_that_hashes_well_and_is_wrong_is_found(copy: Path, extension: str, content: bytes, word: str) -> None:
+    key = first_key(copy, "train-000000.tar")
+    rewrite(copy, "train-000000.tar", {f"{key}.{extension}": content})
+    with pytest.raises(UserError, match=word):
+        verify(copy)
+
+
+def test_a_label_on_an_unlabelled_split_is_found(copy: Path) -> None:
+    key = first_key(copy, "test-000000.tar")
+    rewrite(copy, "test-000000.tar", {f"{key}.cls": b"1"})
+    with pytest.raises(UserError, match=r"test-000000\.tar"):
+        verify(copy)
+
+
+def test_the_command_exits_1_and_prints_one_line(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["build_shards", "verify", str(copy)])
+    main()
+    assert "60 samples, all as listed" in capsys.readouterr().out
+    (copy / "train-000000.tar").unlink()
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("bad: ")
+    assert error.count("\n") == 1
