@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from contract.errors import UserError
+from train.cli import _for_each_network as for_each_network
 from train.config import Config, recipe_of
-from train.loop import for_each_network
 
 NAN = float("nan")
 

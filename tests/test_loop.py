@@ -85,8 +85,16 @@ def test_run_of_growing_size_trains_on_smaller_images(
     monkeypatch.setattr(train.loop, "build_resnet", lambda _: SizeProbe(seen))
     run = train.loop.Run(config_of(shards, tmp_path, start_size=33))
     train.loop.train_epoch(run, 1, size_of_epoch(run.config, 40, 1))
-    train.loop.evaluate(run, run.ema.model, run.valid_split)
-    assert seen == [33, 33, 40]  # validation always sees the full size
+    train.loop.evaluate(run, run.ema.model, run.valid_split, 33)
+    train.loop.evaluate(run, run.ema.model, run.valid_split, 40)
+    assert seen == [33, 33, 33, 40]  # two steps of training, then validation at the size that is asked
+
+
+def test_the_best_epoch_is_one_of_the_largest_size() -> None:
+    small = Epoch(1, 0.5, 0.5, 0.3, 0.9, 0.1, 33, 1.0, 1.0)
+    full = Epoch(2, 0.5, 0.5, 0.4, 0.8, 0.1, 40, 1.0, 1.0)
+    assert best_epoch([small]) is small
+    assert best_epoch([small, full]) is full
 
 
 class SizeProbe(torch.nn.Module):

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def train(config: Config) -> Path:
         began = time.perf_counter()
         size = size_of_epoch(config, run.manifest.recipe.size, epoch)
         train_loss, train_accuracy, rate = train_epoch(run, epoch, size)
-        valid_loss, valid_accuracy = evaluate(run, run.ema.model, run.valid_split)
+        valid_loss, valid_accuracy = evaluate(run, run.ema.model, run.valid_split, size)
         if not (math.isfinite(train_loss) and math.isfinite(valid_loss)):
             raise UserError(
                 f"{config.arch}: the loss of epoch {epoch} is not finite (train {train_loss}, valid {valid_loss}): "
@@ -145,13 +145,16 @@ def train_epoch(run: Run, epoch: int, size: int) -> tuple[float, float, float]:
 
 
 @torch.inference_mode()
-def evaluate(run: Run, model: nn.Module, split: SplitReader) -> tuple[float, float]:
-    """Mean cross-entropy (without smoothing) and accuracy of ``model`` on a split; sums, divided once."""
+def evaluate(run: Run, model: nn.Module, split: SplitReader, size: int) -> tuple[float, float]:
+    """Mean cross-entropy (without smoothing) and accuracy of ``model`` on a split; sums, divided once.
+
+    ``size`` is the one that the model was just trained on: at another, every cell would look larger or smaller.
+    """
     total_loss, correct = torch.zeros((), device=run.device), torch.zeros((), dtype=torch.int64, device=run.device)
     model.eval()
     for images, labels, _ in valid_batches(split, run.config.batch_size, run.config.workers, run.pin):
         labels = labels.to(run.device)
-        x = run.normalise(images.to(run.device)).contiguous(memory_format=torch.channels_last)
+        x = resize(run.normalise(images.to(run.device)), size).contiguous(memory_format=torch.channels_last)
         with run.autocast():
             logits: Tensor = model(x).float()
         total_loss += functional.cross_entropy(logits, labels, reduction="sum")
@@ -196,8 +199,12 @@ def save(run: Run) -> None:
 
 
 def best_epoch(history: list[Epoch]) -> Epoch:
-    """The epoch of highest accuracy on valid; ties go to the lower loss, then to the earlier epoch."""
-    return min(history, key=lambda row: (-row.valid_accuracy, row.valid_loss))
+    """The epoch of highest accuracy on valid; ties go to the lower loss, then to the earlier epoch.
+
+    While sizes grow, epochs of the largest size so far count alone: only they know the cells' full scale.
+    """
+    largest = max(row.size for row in history)
+    return min((row for row in history if row.size == largest), key=lambda row: (-row.valid_accuracy, row.valid_loss))
 
 
 def size_of_epoch(config: Config, full: int, epoch: int) -> int:
@@ -239,8 +246,3 @@ def _refuse_other_run(card: ModelCard, run: Run, path: Path) -> None:
 
 def _progress(batches: DataLoader, name: str, steps: int) -> tqdm:
     return tqdm(batches, desc=name, total=steps, unit="batch", leave=False, disable=None)
-
-
-def for_each_network(config: Config, archs: tuple[str, ...]) -> list[Config]:
-    """One configuration a network where ``--arch all`` asks for the three."""
-    return [replace(config, arch=arch) for arch in archs] if config.arch == "all" else [config]  # type: ignore[arg-type]
