@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from build_shards.audit import audit
+from build_shards.audit_report import print_audit, write_audit
 from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
@@ -28,6 +30,8 @@ class Build:
     data: Path  # folder of the dataset
     shards: Path = Path("shards")  # folder to write
     name: str = ""  # the dataset's name in figures and cards; default: that of dataset.json, else the folder's
+    # stain normalisation, fitted on the training split
+    stain: Literal["none", "reinhard", "macenko", "vahadane"] = Recipe.stain
     size: int = Recipe.size  # side of a stored image in pixels
     crop: Literal["native", "box", "none"] = Recipe.crop  # native: one scale for all cells; box: bounding box, resized
     window: int = Recipe.window  # side of the native crop in source pixels
@@ -47,6 +51,19 @@ class Verify:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """Look for what makes a split untrustworthy, before anything is trained on it.
+
+    Identical files and near-identical cells within and across splits, subjects across splits, people under two ids,
+    class balance, outliers of size and stain: a table, audit.json, twins.csv, and a picture of telling pairs.
+    """
+
+    data: Path  # folder of the dataset
+    out: Path = Path("artifacts/audit")  # folder to write
+    workers: int = os.cpu_count() or 1  # processes; the result does not depend on it
+
+
+@dataclass(frozen=True)
 class Synthetic:
     """Draw a small synthetic dataset of cells in the course layout (for trying everything without a download)."""
 
@@ -57,6 +74,7 @@ class Synthetic:
 
 Command = (
     Annotated[Build, tyro.conf.subcommand("build")]
+    | Annotated[Audit, tyro.conf.subcommand("audit")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Synthetic, tyro.conf.subcommand("synthetic")]
 )
@@ -64,11 +82,14 @@ Command = (
 
 def main() -> None:
     """Read the command line and run the sub-command."""
-    command: Build | Verify | Synthetic = tyro.cli(
+    command: Build | Audit | Verify | Synthetic = tyro.cli(
         Command, prog="python -m build_shards", description="BMPs and CSVs -> WebDataset shards."
     )
     if isinstance(command, Verify):
         _verify(command.shards)
+        return
+    if isinstance(command, Audit):
+        _audit(command)
         return
     if command.seed < 0:
         raise UserError(f"--seed {command.seed}: must be 0 or more")
@@ -77,6 +98,14 @@ def main() -> None:
         print(f"{command.cells} synthetic cells in {command.data}")
     else:
         _build(command)
+
+
+def _audit(command: Audit) -> None:
+    dataset = read_dataset(command.data)
+    result = audit(dataset, command.workers)
+    write_audit(result, dataset, command.out)
+    print_audit(result)
+    print("\n".join(str(command.out / name) for name in ("audit.json", "twins.csv", "twins.png")))
 
 
 def _verify(folder: Path) -> None:
@@ -96,7 +125,7 @@ def _build(command: Build) -> None:
         dataset = replace(dataset, name=command.name)
     if dataset.split_by == "image":
         print("warning: --split image puts cells of one subject into train and test: accuracy will look too good")
-    recipe = Recipe(crop=command.crop, window=command.window, size=command.size)
+    recipe = Recipe(stain=command.stain, crop=command.crop, window=command.window, size=command.size)
     manifest, built = build(
         dataset,
         recipe,
@@ -118,6 +147,8 @@ def _summary(manifest: Manifest, folder: Path, built: bool) -> str:
         lines.append(f"  {split.name}: {split.samples} cells ({classes}){people if split.name != 'train' else ''}")
     if manifest.skipped:
         lines.append(f"  {manifest.skipped} cells could not be read and were left out: see {folder / 'skipped.csv'}")
+    if manifest.unnormalised:
+        lines.append(f"  {len(manifest.unnormalised)} cells kept their colours: their stain cannot be told")
     if manifest.shrunk:
         lines.append(
             f"  {manifest.shrunk} cells were larger than the {manifest.recipe.window} px window and shrunk to fit"

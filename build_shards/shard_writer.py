@@ -39,6 +39,7 @@ class ShardResult:
 
     shard: Shard
     shrunk: int  # cells larger than the native window
+    unnormalised: tuple[str, ...]  # keys of cells whose stain could not be normalised
     skipped: tuple[Skipped, ...]
     pixels: int
     total: tuple[int, int, int]  # per RGB channel
@@ -84,7 +85,9 @@ def _finished(record: Path, job: Job) -> ShardResult | None:
 def _write(job: Job) -> ShardResult:
     plan, path = job.plan, job.staging / job.plan.name
     temporary = path.with_suffix(".tmp")
-    shrunk, counts, skipped = 0, [0, 0], []
+    shrunk, counts = 0, [0, 0]
+    skipped: list[Skipped] = []
+    unnormalised: list[str] = []
     pixels, total, squares = 0, np.zeros(3, np.int64), np.zeros(3, np.int64)
     with temporary.open("wb") as file, webdataset.TarWriter(file, encoder=False, mtime=0) as tar:
         for key, cell in plan.keyed_cells:
@@ -100,6 +103,7 @@ def _write(job: Job) -> ShardResult:
             values = crop.image[cell_mask(crop.image)].astype(np.int64)
             pixels, total, squares = pixels + len(values), total + values.sum(0), squares + (values**2).sum(0)
             shrunk += crop.shrunk
+            unnormalised += [] if crop.normalised else [key]
             if cell.label is not None:
                 counts[cell.label] += 1
         tar.close()
@@ -108,7 +112,7 @@ def _write(job: Job) -> ShardResult:
     samples, sha256 = len(plan.keyed_cells) - len(skipped), file_sha256(temporary)
     shard = Shard(plan.name, plan.split, samples, tuple(counts), temporary.stat().st_size, sha256)
     os.replace(temporary, path)
-    return ShardResult(shard, shrunk, tuple(skipped), pixels, _triple(total), _triple(squares))
+    return ShardResult(shard, shrunk, tuple(unnormalised), tuple(skipped), pixels, _triple(total), _triple(squares))
 
 
 def _triple(values: np.ndarray) -> tuple[int, int, int]:

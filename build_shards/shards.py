@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from build_shards.dataset import Dataset
 from build_shards.plan import ShardPlan, plan_shards
 from build_shards.shard_writer import Job, ShardResult, Skipped, write_shard
+from build_shards.stain_target import fit_recipe
 from build_shards.summary import make_manifest
 from contract.errors import UserError
 from contract.manifest import NAME, Manifest, load_manifest
@@ -82,8 +84,9 @@ def _build(
     _clear_staging(folder, staging)
     staging.mkdir(exist_ok=True)
     try:
-        results = _write_shards([Job(plan, recipe, staging, skip_bad) for plan in plans], workers)
-        manifest = make_manifest(dataset, recipe, results)
+        fitted = fit_recipe(dataset, recipe, skip_bad)
+        results = _write_shards([Job(plan, fitted, staging, skip_bad) for plan in plans], workers)
+        manifest = make_manifest(dataset, fitted, results)
         _publish(staging, folder, manifest, [s for result in results for s in result.skipped], force)
     except (Exception, SystemExit):
         shutil.rmtree(staging, ignore_errors=True)  # Ctrl-C and SIGKILL leave it: the next build goes on
@@ -124,7 +127,7 @@ def _finished(dataset: Dataset, recipe: Recipe, plans: list[ShardPlan], folder: 
     """The manifest that is there, when it is of this dataset and recipe; else a refusal that says what differs."""
     manifest = load_manifest(folder)
     differing = {
-        f"another recipe ({manifest.recipe})": manifest.recipe != recipe,
+        f"another recipe ({manifest.recipe})": replace(manifest.recipe, target=()) != recipe,
         f"other sources (of {manifest.dataset})": manifest.source_digest != dataset.digest,
         f"another name ({manifest.dataset!r}, not {dataset.name!r})": manifest.dataset != dataset.name,
         f"another number of shards ({len(manifest.shards)}, not {len(plans)})": len(manifest.shards) != len(plans),

@@ -19,6 +19,7 @@ def make_manifest(dataset: Dataset, recipe: Recipe, results: list[ShardResult]) 
         recipe=recipe,
         pixels=_pixel_statistics([r for r in results if r.shard.split == "train"]),
         shrunk=sum(result.shrunk for result in results),
+        unnormalised=tuple(key for result in results for key in result.unnormalised),
         skipped=sum(len(result.skipped) for result in results),
         splits=_splits(dataset, results),
         submissions=dataset.submissions,

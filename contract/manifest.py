@@ -72,6 +72,7 @@ class Manifest:
     recipe: Recipe
     pixels: PixelStatistics
     shrunk: int  # cells larger than the native window
+    unnormalised: tuple[str, ...]  # keys of cells whose stain cannot be told: their colours are as they were
     skipped: int  # cells left out by --skip-bad, listed with reasons in skipped.csv
     splits: tuple[Split, ...]
     submissions: tuple[Submission, ...]

@@ -8,13 +8,16 @@ from contract.record import from_json, to_json
 
 VERSION = 1  # raised whenever the same recipe would give other pixels
 MINIMUM_SIZE, MAXIMUM_SIZE = 33, 1024
+# reinhard: Lab mean and deviation; macenko, vahadane: two stain vectors and their two 99th percentile concentrations.
+TARGET_LENGTHS = {"none": 0, "reinhard": 6, "macenko": 8, "vahadane": 8}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a raw cell image becomes a shard's ``[size, size, 3]`` uint8 RGB image."""
 
-    stain: Literal["none"] = "none"  # stain normalisation
+    stain: Literal["none", "reinhard", "macenko", "vahadane"] = "none"  # stain normalisation
+    target: tuple[float, ...] = ()  # of the stain, fitted on the training split; its numbers are those of the method
     crop: Literal["native", "box", "none"] = "native"  # native: one scale for all cells; box: bounding box resized
     window: int = 288  # side of the native crop in source pixels
     size: int = 112  # side of the stored image in pixels
@@ -25,6 +28,10 @@ class Recipe:
             raise UserError(f"size {self.size}: must be between {MINIMUM_SIZE} and {MAXIMUM_SIZE} px")
         if not MINIMUM_SIZE <= self.window <= 4096:
             raise UserError(f"window {self.window}: must be between {MINIMUM_SIZE} and 4096 px")
+        if len(self.target) not in (0, TARGET_LENGTHS[self.stain]):
+            raise UserError(
+                f"stain target of {len(self.target)} numbers: {self.stain} has {TARGET_LENGTHS[self.stain]}"
+            )
         if self.version != VERSION:
             raise UserError(f"recipe version {self.version}: this code makes version {VERSION}; build the shards anew")
 

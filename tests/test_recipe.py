@@ -48,7 +48,7 @@ def test_an_unknown_crop_in_a_file_is_refused_and_the_valid_ones_listed():
 
 def test_an_unknown_key_in_a_file_is_refused():
     data = dataclasses.asdict(Recipe()) | {"zoom": 2}
-    with pytest.raises(UserError, match="unknown key 'zoom': valid are stain, crop, window, size, version"):
+    with pytest.raises(UserError, match="unknown key 'zoom': valid are stain, target, crop, window, size, version"):
         Recipe.from_json(json.dumps(data))
 
 

@@ -1,0 +1,87 @@
+"""What the audit keeps of one image: its hash, size, stain, and a small grey patch that twins are compared on."""
+
+import hashlib
+import math
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from build_shards.preprocess import cell_mask, read_image
+from contract.errors import UserError
+
+FRAME = 112  # px: the image's longer side when shrunk for a patch; 4 source pixels each for 450 px
+PATCH = 96  # px: side of a patch, the middle of the frame
+ERODED = 5  # px: kernel that takes the mask's edge away, 2 px a side (8 source pixels): edges differ between twins
+SMALLEST = 40  # px: an eroded mask below it is given up for the mask itself
+DENSITY = -np.log(np.maximum(np.arange(256), 1) / 255).astype(np.float32)  # optical density of a uint8 value
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """One image, small enough to hold all of a dataset in memory (about 9 kB)."""
+
+    sha256: str  # of the file
+    area: int  # cell pixels
+    density: float  # mean optical density of the cell pixels over R, G, B (natural logarithm)
+    patch: NDArray[np.uint8]  # [PATCH, PATCH] grey, centred on the cell, zero outside the eroded mask
+
+
+def fingerprint(file: Path) -> Fingerprint:
+    """Read one image; raises ``UserError`` naming the file when it cannot be read or is all background."""
+    cv2.setNumThreads(1)  # one worker, one core
+    image, data = read_image(file)
+    mask = cell_mask(image)
+    area = int(np.count_nonzero(mask))
+    if area == 0:
+        raise UserError(f"{file}: all background: no pixel is brighter than (0, 0, 0)")
+    density = float(DENSITY[image[mask]].mean(dtype=np.float64))
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return Fingerprint(hashlib.sha256(data).hexdigest(), area, density, _patch(grey, mask))
+
+
+def _patch(grey: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Shrink (the cell's pixels alone), take the mask's edge away, and centre on what is left of the mask."""
+    height, width = grey.shape
+    size = (max(1, round(width * FRAME / max(grey.shape))), max(1, round(height * FRAME / max(grey.shape))))
+    sums = cv2.resize(grey.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    cover = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    inside = cv2.erode((cover > 0.98).astype(np.uint8), np.ones((ERODED, ERODED), np.uint8), borderValue=0)
+    if np.count_nonzero(inside) < SMALLEST:
+        inside = (cover >= min(0.5, float(cover.max()))).astype(np.uint8)
+    values = np.where(inside, np.clip(np.rint(sums / np.maximum(cover, 1e-3)), 1, 255), 0).astype(np.uint8)
+    rows, columns = np.nonzero(inside)
+    top, left = (
+        math.ceil(rows.mean()),
+        math.ceil(columns.mean()),
+    )  # the cell's centre is the patch's, within half a pixel
+    padded = np.pad(values, PATCH // 2)
+    return np.ascontiguousarray(padded[top : top + PATCH, left : left + PATCH])
+
+
+def map_in_order(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, chunk: int = 1) -> Iterator[Result]:
+    """Results of ``work`` in the order of ``jobs``, from ``workers`` processes (in this one for 1).
+
+    Raises ``UserError`` when a worker process is killed, and whatever ``work`` raises.
+    """
+    if workers <= 1:
+        yield from map(work, jobs)
+        return
+    context = multiprocessing.get_context("spawn")  # forking a process that runs threads can lock up
+    with ProcessPoolExecutor(workers, context) as pool:
+        try:
+            yield from pool.map(work, jobs, chunksize=chunk)
+        except BrokenProcessPool:
+            raise UserError("a worker process of the audit was killed (out of memory?)") from None
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,54 @@
+"""Fit the stain target of a recipe: on the training split alone, over many subjects."""
+
+import hashlib
+from collections import defaultdict
+from dataclasses import replace
+
+import cv2
+
+from build_shards.dataset import Cell, Dataset
+from build_shards.preprocess import cell_pixels, read_image
+from build_shards.stain import fit_target, measure
+from contract.errors import UserError
+from contract.recipe import Recipe
+
+CELLS_PER_SUBJECT = 8
+CELLS_WITHOUT_SUBJECTS = 400
+
+
+def fit_recipe(dataset: Dataset, recipe: Recipe, skip_bad: bool) -> Recipe:
+    """The recipe with its stain target: the median over subjects of each subject's median cell.
+
+    Where subjects are unknown, the median over cells. Which cells are measured is drawn from their paths.
+    Raises ``UserError`` for a cell that cannot be read, unless ``skip_bad``, and when no stain can be told.
+    """
+    if recipe.stain == "none":
+        return recipe
+    cv2.setNumThreads(1)
+    groups: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+    for cell in _sample(dataset):
+        statistics = _measure(cell, recipe.stain, skip_bad)
+        if statistics is not None:
+            groups[cell.subject or cell.source].append(statistics)
+    medians = [fit_target(measured, recipe.stain) for _, measured in sorted(groups.items())]
+    return replace(recipe, target=fit_target(medians, recipe.stain))
+
+
+def _sample(dataset: Dataset) -> list[Cell]:
+    train = [cell for cell in dataset.cells if cell.split == "train"]
+    drawn = sorted(train, key=lambda cell: hashlib.sha256(cell.source.encode()).digest())
+    of_subject: dict[str | None, list[Cell]] = defaultdict(list)
+    for cell in drawn:
+        limit = CELLS_WITHOUT_SUBJECTS if cell.subject is None else CELLS_PER_SUBJECT
+        if len(of_subject[cell.subject]) < limit:
+            of_subject[cell.subject].append(cell)
+    return [cell for cells in of_subject.values() for cell in cells]
+
+
+def _measure(cell: Cell, stain: str, skip_bad: bool) -> tuple[float, ...] | None:
+    try:
+        return measure(cell_pixels(read_image(cell.file)[0]), stain)
+    except UserError:
+        if not skip_bad:
+            raise
+        return None
