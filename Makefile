@@ -14,7 +14,7 @@ SYNTHETIC := artifacts/synthetic
 COMMON = $(FLAGS) $(if $(FORCE),--force)
 
 .DELETE_ON_ERROR:
-.PHONY: synthetic help setup shards verify audit train export evaluate demo test format clean
+.PHONY: synthetic help setup shards verify audit preview train export evaluate demo test format clean
 
 synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synthetic cells: draw, build, train, export, evaluate
 	@$(PY) -m evaluate summary --artifacts $(SYNTHETIC)
@@ -35,6 +35,10 @@ verify: $(SETUP)  ## check shards against their manifest, hash by hash
 audit: $(SETUP)  ## find twins and leaks before trusting a split: make audit DATA=folder
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make audit DATA=folder (a dataset's folder)" >&2; exit 2; }
 	$(PY) -m build_shards audit --data "$(DATA)" --out "$(ARTIFACTS)/audit" $(if $(WORKERS),--workers $(WORKERS)) $(FLAGS)
+
+preview: $(SETUP)  ## see what a recipe does: make preview DATA=folder FLAGS="--stain macenko"
+	@test -n "$(DATA)" || { echo "error: DATA is not set: make preview DATA=folder (a dataset's folder)" >&2; exit 2; }
+	$(PY) -m build_shards preview --data "$(DATA)" --out "$(ARTIFACTS)/preview.png" $(if $(SIZE),--size $(SIZE)) $(FLAGS)
 
 train: $(SETUP)  ## train a network, or go on training it: make train ARCH=resnet50 (resnet18, resnet152, all)
 	$(PY) -m train --resume --arch $(ARCH) --shards "$(SHARDS)" --artifacts "$(ARTIFACTS)" $(if $(EPOCHS),--epochs $(EPOCHS)) \

@@ -11,6 +11,7 @@ import tyro
 from build_shards.audit import audit
 from build_shards.audit_report import print_audit, write_audit
 from build_shards.dataset import read_dataset
+from build_shards.preview import preview
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
 from build_shards.verify import verify
@@ -64,6 +65,18 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """Draw what a recipe does: cells raw, normalised and cropped, and the distribution of stain before and after."""
+
+    data: Path  # folder of the dataset
+    out: Path = Path("artifacts/preview.png")  # picture to write
+    stain: Literal["none", "reinhard", "macenko", "vahadane"] = Recipe.stain  # stain normalisation
+    size: int = Recipe.size  # side of a stored image in pixels
+    crop: Literal["native", "box", "none"] = Recipe.crop  # native: one scale for all cells; box: bounding box, resized
+    window: int = Recipe.window  # side of the native crop in source pixels
+
+
+@dataclass(frozen=True)
 class Synthetic:
     """Draw a small synthetic dataset of cells in the course layout (for trying everything without a download)."""
 
@@ -75,6 +88,7 @@ class Synthetic:
 Command = (
     Annotated[Build, tyro.conf.subcommand("build")]
     | Annotated[Audit, tyro.conf.subcommand("audit")]
+    | Annotated[Preview, tyro.conf.subcommand("preview")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Synthetic, tyro.conf.subcommand("synthetic")]
 )
@@ -82,22 +96,33 @@ Command = (
 
 def main() -> None:
     """Read the command line and run the sub-command."""
-    command: Build | Audit | Verify | Synthetic = tyro.cli(
+    command: Build | Audit | Preview | Verify | Synthetic = tyro.cli(
         Command, prog="python -m build_shards", description="BMPs and CSVs -> WebDataset shards."
     )
-    if isinstance(command, Verify):
-        _verify(command.shards)
-        return
-    if isinstance(command, Audit):
-        _audit(command)
-        return
-    if command.seed < 0:
-        raise UserError(f"--seed {command.seed}: must be 0 or more")
-    if isinstance(command, Synthetic):
-        write_synthetic(command.data, command.cells, command.seed)
-        print(f"{command.cells} synthetic cells in {command.data}")
-    else:
-        _build(command)
+    match command:
+        case Build():
+            _build(command)
+        case Audit():
+            _audit(command)
+        case Preview():
+            _preview(command)
+        case Verify():
+            _verify(command.shards)
+        case Synthetic():
+            _refuse_negative(command.seed)
+            write_synthetic(command.data, command.cells, command.seed)
+            print(f"{command.cells} synthetic cells in {command.data}")
+
+
+def _preview(command: Preview) -> None:
+    recipe = Recipe(stain=command.stain, crop=command.crop, window=command.window, size=command.size)
+    preview(read_dataset(command.data), recipe, command.out)
+    print(command.out)
+
+
+def _refuse_negative(seed: int) -> None:
+    if seed < 0:
+        raise UserError(f"--seed {seed}: must be 0 or more")
 
 
 def _audit(command: Audit) -> None:
@@ -118,6 +143,7 @@ def _verify(folder: Path) -> None:
 
 
 def _build(command: Build) -> None:
+    _refuse_negative(command.seed)
     if command.shards_multiple_of < 1:
         raise UserError(f"--shards-multiple-of {command.shards_multiple_of}: must be 1 or more")
     dataset = read_dataset(command.data, command.split, command.seed)
