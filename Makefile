@@ -14,7 +14,7 @@ SYNTHETIC := artifacts/synthetic
 COMMON = $(FLAGS) $(if $(FORCE),--force)
 
 .DELETE_ON_ERROR:
-.PHONY: synthetic help setup shards verify audit preview train export evaluate demo test format clean
+.PHONY: synthetic help setup shards verify audit preview train export evaluate demo test bench format clean
 
 synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synthetic cells: draw, build, train, export, evaluate
 	@$(PY) -m evaluate summary --artifacts $(SYNTHETIC)
@@ -60,6 +60,9 @@ test: $(SETUP_DEV)  ## lint, format check, type check and tests
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	$(PY) -m pytest
+
+bench: $(SETUP_DEV)  ## time the builder beside its peers: make bench DATA=folder (default: synthetic cells)
+	PYTHONPATH=. $(PY) benchmarks/shards.py $(if $(DATA),--data "$(DATA)") $(FLAGS)
 
 format: $(SETUP_DEV)  ## format the code and mend what the linter can
 	.venv/bin/ruff check --fix .

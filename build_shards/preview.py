@@ -34,7 +34,8 @@ def preview(dataset: Dataset, recipe: Recipe, path: Path) -> Recipe:
     fitted = fit_recipe(dataset, recipe, skip_bad=False)
     cells = [_draw_cells(dataset, label) for label in (0, 1)]
     figure = Figure(figsize=(2 * SHOWN, 15), dpi=150, layout="constrained")
-    sheet, distributions = figure.subfigures(2, 1, height_ratios=(4, 1))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(4, 1))
+    sheet, distributions = parts
     panels = sheet.subplots(6, SHOWN)
     for label in (0, 1):
         for column, cell in enumerate(cells[label][:SHOWN]):

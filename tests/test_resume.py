@@ -212,6 +212,17 @@ def test_finished_run_is_left_alone(
     assert "already trained for 2 epochs" in capsys.readouterr().out
 
 
+def test_a_forced_run_drops_the_record_of_the_run_that_it_replaces(
+    interrupted: Path, shards: Path, tmp_path: Path
+) -> None:
+    artifacts = copy_of(interrupted, tmp_path)
+    record = artifacts / "resnet18" / "run.json"
+    record.write_text("{}")
+    run = train.loop.Run(config_of(shards, artifacts, force=True))
+    assert train.loop.start(run)
+    assert not record.exists()
+
+
 def test_run_interrupted_after_its_last_epoch_gets_its_picture_and_record(
     finished: Path, shards: Path, tmp_path: Path
 ) -> None:

@@ -166,6 +166,7 @@ def start(run: Run) -> bool:
     """Load what is to be resumed; false when the run is finished already."""
     last = run.folder / "last.pt"
     if not last.is_file() or run.config.force:
+        (run.folder / RUN_RECORD).unlink(missing_ok=True)  # it speaks of the run that is replaced
         return True
     if not run.config.resume:
         raise UserError(f"{last}: a run is there already: --resume goes on with it, --force replaces it")
