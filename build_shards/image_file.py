@@ -54,7 +54,8 @@ def _decode_bmp(data: bytes, source: str) -> Image:
         raise UserError(f"{source}: cut short: {len(data)} bytes where {offset + stride * abs(height)} belong")
     rows = np.frombuffer(data, np.uint8, stride * abs(height), offset).reshape(abs(height), stride)
     bgr = rows[:, : width * 3].reshape(abs(height), width, 3)
-    return np.ascontiguousarray((bgr[::-1] if height > 0 else bgr)[:, :, ::-1])
+    rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    return cv2.flip(rgb, 0).astype(np.uint8, copy=False) if height > 0 else rgb
 
 
 def _decode_png(data: bytes, source: str) -> Image:

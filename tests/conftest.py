@@ -14,6 +14,7 @@ from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
 from contract.manifest import Manifest, load_manifest
+from contract.model_card import FORMAT, ModelCard
 from contract.recipe import Recipe
 
 WriteImage = Callable[[Path, np.ndarray], Path]
@@ -80,15 +81,9 @@ def write_course(tmp_path: Path, write_image: WriteImage) -> WriteCourse:
 
 
 @pytest.fixture(scope="session")
-def exported(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artifacts folder with a ResNet18 of fresh weights, exported to ONNX, that fits ``shards``. Read only."""
-    import torch
-
-    from contract.model_card import FORMAT, ModelCard
-    from export.graph import to_onnx
-    from train.resnet import build_resnet
-
-    card = ModelCard(
+def card(manifest: Manifest) -> ModelCard:
+    """The card of a ResNet18 that fits ``shards``."""
+    return ModelCard(
         format=FORMAT,
         arch="resnet18",
         classes=manifest.classes,
@@ -99,10 +94,20 @@ def exported(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Pa
         manifest_digest=manifest.digest,
         seed=0,
         epoch=1,
-        training={},
-        versions={},
-        metrics={},
+        training={"lr": 0.05},
+        versions={"torch": "any"},
+        metrics={"valid_accuracy": 0.5},
     )
+
+
+@pytest.fixture(scope="session")
+def exported(card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifacts folder with a ResNet18 of fresh weights, exported to ONNX, that fits ``shards``. Read only."""
+    import torch
+
+    from export.graph import to_onnx
+    from train.resnet import build_resnet
+
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("exported")
     (folder / "resnet18").mkdir()

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 import export.cli
 from contract.errors import UserError
 from contract.manifest import Manifest
-from contract.model_card import FORMAT, METADATA_KEY, ModelCard
+from contract.model_card import METADATA_KEY, ModelCard
 from contract.shard_reader import SplitReader
 from export.graph import OUTPUTS
 from train.checkpoint import save_checkpoint
@@ -63,25 +63,6 @@ def run_export(artifacts: Path, shards: Path, arch: str = "all") -> None:
         arguments = ["export", "--arch", arch, "--artifacts", str(artifacts), "--shards", str(shards)]
         monkeypatch.setattr("sys.argv", arguments)
         export.cli.main()
-
-
-@pytest.fixture(scope="module")
-def card(manifest: Manifest) -> ModelCard:
-    return ModelCard(
-        format=FORMAT,
-        arch="resnet18",
-        classes=manifest.classes,
-        dataset=manifest.dataset,
-        recipe=manifest.recipe,
-        mean=manifest.pixels.mean,
-        std=manifest.pixels.std,
-        manifest_digest=manifest.digest,
-        seed=0,
-        epoch=1,
-        training={"lr": 0.05},
-        versions={"torch": "any"},
-        metrics={"valid_accuracy": 0.5},
-    )
 
 
 @pytest.fixture(scope="module")
