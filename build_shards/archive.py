@@ -15,7 +15,8 @@ import pandas as pd
 from build_shards.dataset import Cell, Dataset
 from contract.errors import UserError
 
-NAME = re.compile(r"UID_(?P<subject>H?\d+)_(?P<field>\d+)_(?P<cell>\d+)_(?P<cls>all|hem)\.bmp")
+# The archive writes one subject as H3 and as h3.
+NAME = re.compile(r"UID_(?P<subject>[Hh]?\d+)_(?P<field>\d+)_(?P<cell>\d+)_(?P<cls>all|hem)\.bmp")
 LABELS = {"hem": 0, "all": 1}
 SHARES = {"train": 0.75, "valid": 0.15, "test": 0.10}
 
@@ -32,7 +33,8 @@ def read_archive(folder: Path, split_by: Literal["subject", "image"], seed: int)
     A preliminary test set with its labels CSV becomes the further split "prelim".
     Raises ``UserError`` for a file in a class folder whose name or class does not fit.
     """
-    cells = [_cell(folder, file) for fold in fold_folders(folder) for file in sorted(fold.iterdir())]
+    folds = fold_folders(folder)
+    cells = [_cell(folder, file) for fold in folds for file in _files(fold, folds)]
     if not cells:
         raise UserError(f"{folder}: its fold_*/all and fold_*/hem folders hold no images")
     groups = [cell.subject if split_by == "subject" else cell.source for cell in cells]
@@ -44,11 +46,21 @@ def read_archive(folder: Path, split_by: Literal["subject", "image"], seed: int)
     return Dataset(folder.resolve().name, "archive", split_by, (*placed, *_read_prelim(folder)), ())
 
 
+def _files(fold: Path, folds: list[Path]) -> list[Path]:
+    """The entries of a class folder that must be images; a folder among them may only hold further class folders."""
+    entries = sorted(fold.iterdir())
+    for inner in (path for path in entries if path.is_dir() and not NAME.fullmatch(path.name)):
+        stray = [file for file in sorted(inner.rglob("*")) if file.is_file() and file.parent not in folds]
+        if stray:
+            raise UserError(f"{stray[0]}: lies below {fold.name}/ in no fold_*/all or fold_*/hem folder of its own")
+    return [path for path in entries if not path.is_dir() or NAME.fullmatch(path.name)]
+
+
 def _cell(folder: Path, file: Path) -> Cell:
     match = NAME.fullmatch(file.name)
     if match is None or match["cls"] != file.parent.name:
         raise UserError(f"{file}: its name is not UID_SUBJECT_FIELD_CELL_{file.parent.name}.bmp")
-    return Cell(file, file.relative_to(folder).as_posix(), "", LABELS[match["cls"]], match["subject"])
+    return Cell(file, file.relative_to(folder).as_posix(), "", LABELS[match["cls"]], match["subject"].upper())
 
 
 def _split_groups(groups: list[str], labels: list[int], seed: int) -> dict[str, str]:
@@ -92,5 +104,5 @@ def _read_prelim(folder: Path) -> list[Cell]:
                 "and the label that the name says"
             )
         file = files.pop(name)  # so that a second row for it finds none
-        cells.append(Cell(file, file.relative_to(folder).as_posix(), "prelim", int(label), match["subject"]))
+        cells.append(Cell(file, file.relative_to(folder).as_posix(), "prelim", int(label), match["subject"].upper()))
     return cells

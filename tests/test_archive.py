@@ -147,3 +147,24 @@ def test_empty_class_folders_are_refused(tmp_path: Path):
     (tmp_path / "fold_0" / "all").mkdir(parents=True)
     with pytest.raises(UserError, match="hold no images"):
         read_archive(tmp_path, "subject", 0)
+
+
+def test_a_small_h_names_the_same_subject(archive: Path):
+    (archive / "C-NMC" / "fold_0" / "hem" / "UID_h3_99_1_hem.bmp").touch()
+    found = [cell for cell in read_archive(archive, "subject", 0).cells if "_99_" in cell.source]
+    assert [cell.subject for cell in found] == ["H3"]
+
+
+def test_class_folders_inside_a_class_folder_are_read(archive: Path):
+    inner = archive / "C-NMC" / "fold_0" / "all" / "copies" / "fold_2" / "all"
+    inner.mkdir(parents=True)
+    (inner / "UID_77_1_1_all.bmp").touch()
+    assert "77" in {cell.subject for cell in read_archive(archive, "subject", 0).cells}
+
+
+def test_a_file_in_a_folder_of_its_own_is_refused_and_not_dropped(archive: Path):
+    inner = archive / "C-NMC" / "fold_0" / "all" / "more"
+    inner.mkdir()
+    (inner / "UID_77_1_1_all.bmp").touch()
+    with pytest.raises(UserError, match=r"more/UID_77_1_1_all\.bmp: lies below all/"):
+        read_archive(archive, "subject", 0)
