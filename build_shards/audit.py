@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from build_shards.dataset import Cell, Dataset
-from build_shards.fingerprint import Fingerprint, fingerprint, map_in_order
+from build_shards.fingerprint import Fingerprint, fingerprint
+from build_shards.pool import map_in_order
 from build_shards.twins import TWIN, Chance, Match, find_twins
 
 SURE = 0.05  # expected chance pairs in the whole dataset, below which one near-identical pair joins two ids

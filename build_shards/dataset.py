@@ -19,6 +19,11 @@ class Cell:
     label: int | None  # 0 normal, 1 blast, None where hidden
     subject: str | None  # "11" and "H11" are different people
 
+    @property
+    def scatter(self) -> str:
+        """A fixed place in a seemingly random order: SHA-256 of the source path, so that neighbours are strangers."""
+        return text_sha256(self.source)
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -2,13 +2,8 @@
 
 import hashlib
 import math
-import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -22,9 +17,6 @@ PATCH = 96  # px: side of a patch, the middle of the frame
 ERODED = 5  # px: kernel that takes the mask's edge away, 2 px a side (8 source pixels): edges differ between twins
 SMALLEST = 40  # px: an eroded mask below it is given up for the mask itself
 DENSITY = -np.log(np.maximum(np.arange(256), 1) / 255).astype(np.float32)  # optical density of a uint8 value
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,21 +59,3 @@ def _patch(grey: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     )  # the cell's centre is the patch's, within half a pixel
     padded = np.pad(values, PATCH // 2)
     return np.ascontiguousarray(padded[top : top + PATCH, left : left + PATCH])
-
-
-def map_in_order(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, chunk: int = 1) -> Iterator[Result]:
-    """Results of ``work`` in the order of ``jobs``, from ``workers`` processes (in this one for 1).
-
-    Raises ``UserError`` when a worker process is killed, and whatever ``work`` raises.
-    """
-    if workers <= 1:
-        yield from map(work, jobs)
-        return
-    context = multiprocessing.get_context("spawn")  # forking a process that runs threads can lock up
-    with ProcessPoolExecutor(workers, context) as pool:
-        try:
-            yield from pool.map(work, jobs, chunksize=chunk)
-        except BrokenProcessPool:
-            raise UserError("a worker process of the audit was killed (out of memory?)") from None
-        finally:
-            pool.shutdown(cancel_futures=True)

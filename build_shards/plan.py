@@ -1,6 +1,5 @@
 """Which cell goes into which shard, under which key: decided by the dataset alone, before anything is written."""
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,11 +37,7 @@ def _plan_split(dataset: Dataset, split: str, multiple_of: int) -> Iterator[Shar
     shards = math.ceil(len(cells) / SAMPLES_PER_SHARD / multiple_of) * multiple_of
     if shards > len(cells):
         raise UserError(f"--shards-multiple-of {multiple_of}: the split {split!r} has only {len(cells)} cells")
-    dealt = sorted(cells, key=lambda item: (str(item[1].label), _scatter(item[1])))
+    dealt = sorted(cells, key=lambda item: (str(item[1].label), item[1].scatter))
     for number in range(shards):
-        members = sorted(dealt[number::shards], key=lambda item: _scatter(item[1]))
+        members = sorted(dealt[number::shards], key=lambda item: item[1].scatter)
         yield ShardPlan(f"{split}-{number:06d}.tar", split, tuple(members))
-
-
-def _scatter(cell: Cell) -> str:
-    return hashlib.sha256(cell.source.encode()).hexdigest()

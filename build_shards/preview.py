@@ -1,6 +1,5 @@
 """Let a person see what a recipe does: cells raw, normalised and cropped, and the stain before and after."""
 
-import hashlib
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +54,7 @@ def _draw_cells(dataset: Dataset, label: int) -> list[Cell]:
     cells = [cell for cell in dataset.cells if cell.split == "train" and cell.label == label]
     if not cells:
         raise UserError(f"{dataset.name}: the training split has no {CLASSES[label]} cells to preview")
-    return sorted(cells, key=lambda cell: hashlib.sha256(cell.source.encode()).digest())[:MEASURED]
+    return sorted(cells, key=lambda cell: cell.scatter)[:MEASURED]
 
 
 def _draw_column(panels: NDArray[np.object_], cell: Cell, recipe: Recipe) -> None:

@@ -8,12 +8,9 @@ import csv
 import fcntl
 import io
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -23,6 +20,7 @@ from tqdm import tqdm
 
 from build_shards.dataset import Dataset
 from build_shards.plan import ShardPlan, plan_shards
+from build_shards.pool import map_in_order
 from build_shards.shard_writer import Job, ShardResult, Skipped, write_shard
 from build_shards.stain_target import fit_recipe
 from build_shards.summary import make_manifest
@@ -145,24 +143,10 @@ def _write_shards(jobs: list[Job], workers: int) -> list[ShardResult]:
     total = sum(len(job.plan.keyed_cells) for job in jobs)
     results = []
     with tqdm(total=total, unit="cell", desc="shards", disable=None) as bar:
-        for result in _map(jobs, workers):
+        for result in map_in_order(write_shard, jobs, workers):
             bar.update(result.shard.samples + len(result.skipped))
             results.append(result)
     return results
-
-
-def _map(jobs: list[Job], workers: int) -> Iterator[ShardResult]:
-    if workers <= 1:
-        yield from map(write_shard, jobs)
-        return
-    context = multiprocessing.get_context("spawn")  # forking a process that runs threads can lock up
-    with ProcessPoolExecutor(min(workers, len(jobs)), context) as pool:
-        try:
-            yield from pool.map(write_shard, jobs)
-        except BrokenProcessPool:
-            raise UserError("a worker process was killed (out of memory?): nothing is kept") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skipped], force: bool) -> None:

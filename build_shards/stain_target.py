@@ -1,6 +1,5 @@
 """Fit the stain target of a recipe: on the training split alone, over many subjects."""
 
-import hashlib
 from collections import defaultdict
 from dataclasses import replace
 
@@ -36,7 +35,7 @@ def fit_recipe(dataset: Dataset, recipe: Recipe, skip_bad: bool) -> Recipe:
 
 def _sample(dataset: Dataset) -> list[Cell]:
     train = [cell for cell in dataset.cells if cell.split == "train"]
-    drawn = sorted(train, key=lambda cell: hashlib.sha256(cell.source.encode()).digest())
+    drawn = sorted(train, key=lambda cell: cell.scatter)
     of_subject: dict[str | None, list[Cell]] = defaultdict(list)
     for cell in drawn:
         limit = CELLS_WITHOUT_SUBJECTS if cell.subject is None else CELLS_PER_SUBJECT

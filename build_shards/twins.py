@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from build_shards.fingerprint import PATCH, Fingerprint, map_in_order
+from build_shards.fingerprint import PATCH, Fingerprint
+from build_shards.pool import map_in_order
 
 SIDE = 32  # px of a descriptor
 CANDIDATE = 0.58  # correlation of descriptors from which a pair is verified
@@ -134,7 +135,7 @@ def _verify(
         [(prints[a].patch, prints[b].patch, turns, mirrored) for a, b, turns in pairs[i : i + JOB]]
         for i in range(0, len(pairs), JOB)
     ]
-    values = [v for job in map_in_order(_compare_all, jobs, min(workers, len(jobs))) for v in job]
+    values = [v for job in map_in_order(_compare_all, jobs, workers) for v in job]
     return [Match(a, b, round(v, 4), turns, False) for (a, b, turns), v in zip(pairs, values, strict=True)]
 
 
