@@ -53,7 +53,7 @@ def build(
     plans = plan_shards(dataset, multiple_of)
     if (folder / NAME).exists() and not force:
         manifest = _finished(dataset, recipe, plans, folder)
-        if any(folder.glob(".building-*")):  # killed after it had published
+        if any(folder.glob(".building-*")) or (folder / LOCK).exists():  # killed after it had published
             with _locked(folder):
                 _clear_staging(folder, None)
         return manifest, False
@@ -168,10 +168,10 @@ def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skip
         os.link(staging / shard.name, link)
         os.replace(link, folder / shard.name)
     (folder / SKIPPED).unlink(missing_ok=True)
-    if skipped:
-        publish_text(folder / SKIPPED, _skipped_csv(skipped))
-    publish_text(folder / INFO, _info_json(manifest))
-    publish_text(folder / NAME, manifest.to_json())
+    texts = {SKIPPED: _skipped_csv(skipped)} if skipped else {}
+    for name, text in {**texts, INFO: _info_json(manifest), NAME: manifest.to_json()}.items():
+        publish_text(staging / name, text)  # first here: a kill leaves no temporary file among the shards
+        os.replace(staging / name, folder / name)
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -65,6 +65,40 @@ def test_a_build_killed_twenty_times_ends_in_the_same_bytes(synthetic_data: Path
 
 
 @pytest.mark.usefixtures("many_shards")
+@pytest.mark.parametrize("name", [INFO, "manifest.json"])
+def test_a_kill_while_an_index_is_published_leaves_nothing_that_the_next_build_keeps(
+    synthetic_data: Path, tmp_path: Path, name: str
+) -> None:
+    dataset, folder = read_dataset(synthetic_data), tmp_path / "shards"
+    build(dataset, SMALL, tmp_path / "whole", workers=1, force=False)
+    original = os.replace
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+
+        def die(source: str, target: Path) -> None:
+            if Path(target).name == name:  # the temporary file is written, its rename never comes
+                os.kill(os.getpid(), signal.SIGKILL)
+            original(source, target)
+
+        os.replace = die  # type: ignore[assignment]
+        build(dataset, SMALL, folder, workers=1, force=False)
+        os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    build(dataset, SMALL, folder, workers=1, force=False)
+    assert contents(folder) == contents(tmp_path / "whole")
+
+
+def test_a_lock_left_by_a_kill_is_cleared(synthetic_data: Path, tmp_path: Path) -> None:
+    dataset, folder = read_dataset(synthetic_data), tmp_path / "shards"
+    build(dataset, SMALL, folder, workers=1, force=False)
+    (folder / ".lock").touch()
+    build(dataset, SMALL, folder, workers=1, force=False)
+    assert not (folder / ".lock").exists()
+
+
+@pytest.mark.usefixtures("many_shards")
 def test_a_resumed_build_takes_up_whole_shards_and_no_damaged_ones(
     synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
