@@ -1,13 +1,20 @@
-"""The command line of this room: `python -m evaluate run`, `python -m evaluate demo`."""
+"""The command line of this room: `python -m evaluate COMMAND`; `--help` lists the commands."""
 
+import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Union
 
 import tyro
 
-from evaluate.demo import Demo, demo
-from evaluate.report import Report, report, summarise
+# Of each command: its module, its configuration, its function. Only the module of the command that is asked for is
+# imported: scikit-learn and matplotlib take seconds to import, and not every command needs them.
+COMMANDS = {
+    "run": ("evaluate.report", "Report", "report"),
+    "summary": ("evaluate.cli", "Summary", "print_summary"),
+    "demo": ("evaluate.demo", "Demo", "demo"),
+}
 
 
 @dataclass(frozen=True)
@@ -17,24 +24,36 @@ class Summary:
     artifacts: Path = Path("artifacts")  # folder whose report/ is read
 
 
-Command = (
-    Annotated[Report, tyro.conf.subcommand("run")]
-    | Annotated[Summary, tyro.conf.subcommand("summary")]
-    | Annotated[Demo, tyro.conf.subcommand("demo")]
-)
-
-
 def main() -> None:
     """Read the command line and run the sub-command."""
-    command = tyro.cli(Command, prog="python -m evaluate", description="ONNX files -> metrics, CSVs, pictures.")
-    if isinstance(command, Demo):
-        demo(command)
-    elif isinstance(command, Summary):
-        summarise(command.artifacts / "report")
-    else:
-        summarise(report(command))
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        _run(sys.argv[1], tyro.cli(_kind(sys.argv[1]), prog=f"python -m evaluate {sys.argv[1]}", args=sys.argv[2:]))
+        return
+    kinds = {name: _kind(name) for name in COMMANDS}
+    listed = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in kinds.items())
+    # Without a command that is known, tyro prints the help or the error that lists them all, and ends here.
+    tyro.cli(Union[listed], prog="python -m evaluate", description="ONNX files -> metrics, CSVs, pictures.")  # type: ignore[call-overload]  # noqa: UP007
 
 
 def main_run() -> None:
     """`python evaluate/run.py`: the sub-command `run` alone."""
-    summarise(report(tyro.cli(Report, prog="python evaluate/run.py", description=Report.__doc__)))
+    _run("run", tyro.cli(_kind("run"), prog="python evaluate/run.py"))
+
+
+def print_summary(command: Summary) -> None:
+    """Print the last report's table."""
+    from evaluate.report import summarise
+
+    summarise(command.artifacts / "report")
+
+
+def _kind(name: str) -> Any:
+    module, configuration, _ = COMMANDS[name]
+    return getattr(import_module(module), configuration)
+
+
+def _run(name: str, configuration: Any) -> None:
+    module, _, function = COMMANDS[name]
+    getattr(import_module(module), function)(configuration)
+    if name == "run":
+        print_summary(Summary(configuration.artifacts))
