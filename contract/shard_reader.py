@@ -10,6 +10,7 @@ import mmap
 import re
 import tarfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,16 @@ class SplitReader:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": {}}  # a loader's worker process maps the verified files again
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Int64 ``[n]``: each sample's label, -1 on unlabelled splits."""
+        return np.array([-1 if sample.label is None else sample.label for sample in self.samples], np.int64)
+
+    @cached_property
+    def subjects(self) -> tuple[str | None, ...]:
+        """Each sample's subject, None where it is unknown; reads every sample's JSON once."""
+        return tuple(self.info(position).get("subject") for position in range(len(self)))
 
     def image(self, position: int) -> Image:
         """Decode a sample's image: uint8 ``[size, size, 3]`` RGB."""
