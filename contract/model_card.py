@@ -1,19 +1,34 @@
 """The model card: what a checkpoint and an ONNX file say about themselves."""
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from contract.errors import UserError
 from contract.recipe import Recipe
 from contract.record import from_json, to_json
 
-FORMAT = 1
+FORMAT = 2
 METADATA_KEY = "leukoshard.model_card"  # of the card's JSON in an ONNX file's metadata_props
+
+CITATION = (
+    "Gupta, A., & Gupta, R. (2019). ALL Challenge dataset of ISBI 2019 [Data set]. The Cancer Imaging Archive. "
+    "https://doi.org/10.7937/tcia.2019.dc64i46r (CC BY 3.0)"
+)
+INTENDED_USE = "research and teaching; not a medical device"
+LIMITS = (
+    "one segmented cell on exact black, stained and photographed as in the data set; nothing else was ever seen",
+    "epoch, temperature and threshold are chosen on the validation split, so its metrics are a little optimistic",
+    "where people are shared between training and validation, the metrics say nothing about people never seen",
+)
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Everything a user of a network must know: what it is, what pixels it takes, where it comes from."""
+    """Everything a user of a network must know: what it is, what pixels it takes, where it comes from.
+
+    A checkpoint leaves the fields with defaults as they are; export fills them in.
+    """
 
     format: int
     arch: str  # "resnet18", "resnet50" or "resnet152"
@@ -27,7 +42,29 @@ class ModelCard:
     epoch: int  # epoch of these weights, counted from 1
     training: dict[str, Any]  # the configuration of the run
     versions: dict[str, str]  # python, packages, and the project's commit
-    metrics: dict[str, float]  # on the validation split
+    metrics: dict[str, float]  # on the validation split: the checkpoint's, after export those of the file itself
+    variant: Literal["checkpoint", "float32", "int8", "raw"] = "checkpoint"  # raw: takes raw images, not crops
+    temperature: float = 1.0  # logits are divided by it before the probability; 1: not calibrated
+    threshold: float = 0.5  # a cell whose calibrated probability of label 1 reaches it is called label 1
+    operating_point: str = "default 0.5"  # why that threshold: or "balanced", or "sensitivity 0.95"
+    samples: int = 0  # n of the metrics; 0 in a checkpoint
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)  # 95 %, of the metrics of the same name
+    calibration: tuple[str, ...] = ()  # keys of the training cells that the int8 ranges were measured on
+    float_layers: tuple[str, ...] = ()  # convolutions that int8 left in float32
+    verification: dict[str, float] = field(default_factory=dict)  # largest errors found before publishing
+    opset: int = 0  # of the ONNX file; 0 in a checkpoint
+    ir: int = 0
+    citation: str = CITATION  # of the data
+    intended_use: str = INTENDED_USE
+    limits: tuple[str, ...] = LIMITS
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise UserError(f"temperature {self.temperature}: must be above zero")
+        if not 0 < self.threshold < 1:
+            raise UserError(f"threshold {self.threshold}: must be between 0 and 1")
+        if not all(0 < std < math.inf for std in self.std) or not all(map(math.isfinite, self.mean)):
+            raise UserError(f"mean {self.mean}, std {self.std}: must be finite, and std above zero")
 
     def to_json(self) -> str:
         return to_json(self)

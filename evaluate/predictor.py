@@ -13,7 +13,6 @@ from contract.errors import UserError
 from contract.model_card import METADATA_KEY, ModelCard
 
 OUTPUTS = ("logits", "probability", "cam")
-THRESHOLD = 0.5  # a cell whose probability of label 1 reaches it is called a blast
 BATCH = 64  # images at once: memory stays bounded whatever is asked
 
 
@@ -21,14 +20,15 @@ BATCH = 64  # images at once: memory stays bounded whatever is asked
 class Prediction:
     """What a network says of ``N`` images."""
 
-    logits: NDArray[np.float32]  # [N, 2]
-    probability: NDArray[np.float32]  # [N], of label 1 (blast)
-    cam: NDArray[np.float32]  # [N, 2, h, w], class activation map of each label
+    logits: NDArray[np.float32]  # [N, 2], before the card's temperature
+    probability: NDArray[np.float32]  # [N], of label 1 (blast), calibrated: after the card's temperature
+    cam: NDArray[np.float32]  # [N, 2, h, w], class activation map of each label; its mean plus a bias is the logit
+    threshold: float  # the card's
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """The verdicts, int64 ``[N]``: 1 where the probability of a blast reaches ``THRESHOLD``."""
-        return (self.probability >= THRESHOLD).astype(np.int64)
+        """The verdicts, int64 ``[N]``: 1 where the probability of a blast reaches the threshold."""
+        return (self.probability >= self.threshold).astype(np.int64)
 
 
 class Predictor:
@@ -68,7 +68,7 @@ class Predictor:
         logits, probability, cam = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
         if not (np.isfinite(logits).all() and np.isfinite(probability).all()):
             raise UserError(f"{self.path}: an output is not a number")
-        return Prediction(logits, probability, cam)
+        return Prediction(logits, probability, cam, self.card.threshold)
 
     def _check_signature(self) -> None:
         inputs = {i.name: i.type for i in self.session.get_inputs()}

@@ -16,7 +16,7 @@ from contract.record import from_json, to_json
 from contract.shard_reader import SplitReader
 from evaluate.figures import draw_confusion
 from evaluate.metrics import Metrics, score
-from evaluate.predictor import BATCH, THRESHOLD, Prediction, Predictor, find_networks
+from evaluate.predictor import BATCH, Prediction, Predictor, find_networks
 from evaluate.submission import plain, wanted_order, write_predictions, write_submission
 
 ARCHS = ("resnet18", "resnet50", "resnet152")
@@ -43,7 +43,6 @@ class ReportRecord:
     n: int
     subjects: int
     subjects_shared_with_train: int
-    threshold: float  # of the probability of label 1
     metrics: dict[str, Metrics]  # by network
     networks: dict[str, Any]  # by network: sha256 and provider of the ONNX file, and its model card
 
@@ -77,7 +76,6 @@ def report(command: Report) -> Path:
         n=split.samples,
         subjects=split.subjects,
         subjects_shared_with_train=split.shared_subjects,
-        threshold=THRESHOLD,
         metrics=scores,
         networks=networks,
     )
@@ -89,10 +87,10 @@ def _score_split(predictor: Predictor, arch: str, command: Report, manifest: Man
     reader = SplitReader(command.shards, manifest, command.split)
     labels = np.array([sample.label for sample in reader.samples], np.int64)
     prediction = _predict(predictor, reader, arch)
-    metrics = score(labels, prediction.probability, THRESHOLD)
+    metrics = score(labels, prediction.probability, prediction.threshold)
     low, high = metrics.accuracy_interval
     title = (
-        f"{arch} on {command.split}, n = {metrics.n}, threshold {THRESHOLD}\n"
+        f"{arch} on {command.split}, n = {metrics.n}, threshold {prediction.threshold:.3g}\n"
         f"accuracy {metrics.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%})\n{manifest.dataset}"
     )
     draw_confusion(metrics, manifest.classes, title, folder / f"confusion_{arch}.png")
@@ -127,7 +125,10 @@ def _predict(predictor: Predictor, reader: SplitReader, name: str) -> Prediction
             images = np.stack([reader.image(i) for i in range(start, min(start + BATCH, len(reader)))])
             parts.append(predictor.predict(images))
             bar.update(len(images))
-    return Prediction(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("logits", "probability", "cam")))
+    logits, probability, cam = (
+        np.concatenate([getattr(p, name) for p in parts]) for name in ("logits", "probability", "cam")
+    )
+    return Prediction(logits, probability, cam, predictor.card.threshold)
 
 
 def _refuse_other_data(predictor: Predictor, manifest: Manifest, shards: Path) -> None:

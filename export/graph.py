@@ -3,6 +3,7 @@
 import copy
 import logging
 import warnings
+from dataclasses import replace
 
 import onnx
 import torch
@@ -26,19 +27,21 @@ class ExportedNetwork(nn.Module):
 
     ``logits`` ``[N, 2]``; ``probability`` ``[N]`` of label 1 (blast); ``cam`` ``[N, 2, h, w]``, the class activation
     map of each label (Zhou et al. 2016, arXiv:1512.04150, eq. 2): the classifier's weights over the last feature map.
-    The mean of a map plus the classifier's bias is its logit, so the map costs nothing.
+    The mean of a map plus the classifier's bias is its logit, so the map costs nothing. The card's temperature divides
+    the logits inside ``probability`` alone (Guo et al. 2017, arXiv:1706.04599, section 4.2).
     """
 
-    def __init__(self, network: ResNet, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+    def __init__(self, network: ResNet, card: ModelCard) -> None:
         super().__init__()
-        self.normalise = Normalise(mean, std)
+        self.normalise = Normalise(card.mean, card.std)
         self.network = network
+        self.temperature = card.temperature
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.network.features(self.normalise(images))
         cam = functional.conv2d(features, self.network.fc.weight[:, :, None, None])
         logits = cam.mean(dim=(2, 3)) + self.network.fc.bias
-        return logits, torch.sigmoid(logits[:, 1] - logits[:, 0]), cam
+        return logits, torch.sigmoid((logits[:, 1] - logits[:, 0]) / self.temperature), cam
 
 
 def fold_batch_norm(network: ResNet) -> ResNet:
@@ -58,7 +61,7 @@ def to_onnx(network: ResNet, card: ModelCard) -> bytes:
 
     Raises ``onnx.checker.ValidationError`` when the full check of the result fails.
     """
-    module = ExportedNetwork(fold_batch_norm(network), card.mean, card.std).eval()
+    module = ExportedNetwork(fold_batch_norm(network), card).eval()
     example = torch.zeros(2, card.recipe.size, card.recipe.size, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # raised inside the exporter, about its own pytree
@@ -81,6 +84,7 @@ def to_onnx(network: ResNet, card: ModelCard) -> bytes:
         del node.metadata_props[:]  # stack traces of the exporting machine
         node.doc_string = ""
     entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, card.to_json()
+    stated = replace(card, variant="float32", opset=OPSET, ir=model.ir_version)
+    entry.key, entry.value = METADATA_KEY, stated.to_json()
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()

@@ -33,7 +33,7 @@ def verify(onnx_bytes: bytes, network: ResNet, card: ModelCard, crops: NDArray[n
     The reference is the network as trained (BatchNorm not folded) in float64.
     Raises ``UserError`` with the error and the limit when an output differs, or any decision does.
     """
-    reference = ExportedNetwork(copy.deepcopy(network), card.mean, card.std).eval().double()
+    reference = ExportedNetwork(copy.deepcopy(network), card).eval().double()
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
     worst_logit = worst_probability = 0.0
     sets = [_fixed(card.recipe.size), *_random(card.recipe.size), *([crops] if len(crops) else [])]

@@ -1,16 +1,20 @@
 """Loading an exported network: what it gives, and what it refuses."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from contract.errors import UserError
 from contract.manifest import Manifest
-from contract.model_card import METADATA_KEY
+from contract.model_card import METADATA_KEY, ModelCard
 from contract.shard_reader import SplitReader
 from evaluate.predictor import BATCH, Predictor, find_networks
+from export.graph import to_onnx
+from train.resnet import build_resnet
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +101,25 @@ def test_the_digest_is_of_the_file(predictor: Predictor, exported: Path) -> None
     import hashlib
 
     assert predictor.sha256 == hashlib.sha256((exported / "resnet18" / "model.onnx").read_bytes()).hexdigest()
+
+
+def test_temperature_changes_the_probability_and_not_the_logits_and_the_threshold_is_the_cards(
+    card: ModelCard, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network, images = (
+        build_resnet("resnet18").eval(),
+        np.random.default_rng(1).integers(0, 256, (4, 40, 40, 3), np.uint8),
+    )
+    found = {}
+    for temperature in (1.0, 2.5):
+        path = tmp_path / f"{temperature}.onnx"
+        path.write_bytes(to_onnx(network, replace(card, temperature=temperature, threshold=0.9999)))
+        found[temperature] = Predictor(path, "cpu").predict(images)
+    plain, calibrated = found[1.0], found[2.5]
+    np.testing.assert_array_equal(plain.logits, calibrated.logits)
+    odds = np.log(plain.probability / (1 - plain.probability)) / 2.5
+    np.testing.assert_allclose(calibrated.probability, 1 / (1 + np.exp(-odds)), atol=1e-6)
+    assert np.abs(calibrated.probability - plain.probability).max() > 0.01
+    assert calibrated.labels.tolist() == [0, 0, 0, 0]
+    assert replace(calibrated, threshold=float(calibrated.probability[2])).labels[2] == 1

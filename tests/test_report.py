@@ -72,7 +72,7 @@ def test_pictures_can_be_opened_and_the_table_printed_again(
     printed = capsys.readouterr().out
     assert "synthetic cells (drawn, not real): valid, n = 12" in printed
     assert "confusion_resnet18.png" in printed
-    assert load_record(folder).threshold == 0.5
+    assert load_record(folder).networks["resnet18"]["card"]["threshold"] == 0.5
 
 
 def test_a_network_of_other_shards_is_refused(artifacts: Path, shards: Path, tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""The model card: what it refuses, and that it comes back as it was."""
+
+from dataclasses import replace
+
+import pytest
+
+from contract.errors import UserError
+from contract.model_card import ModelCard
+
+
+def test_card_comes_back_from_json_as_it_was(card: ModelCard) -> None:
+    full = replace(card, intervals={"valid_accuracy": (0.4, 0.6)}, calibration=("a", "b"), verification={"x": 1e-6})
+    assert ModelCard.from_json(full.to_json()) == full
+
+
+def test_checkpoint_is_neither_calibrated_nor_given_an_operating_point(card: ModelCard) -> None:
+    assert (card.variant, card.temperature, card.threshold) == ("checkpoint", 1.0, 0.5)
+    assert card.operating_point == "default 0.5"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ('"format": 2', '"format": 1', "card format 1: this code reads format 2"),
+        ('"temperature": 1.0', '"temperature": 0.0', "temperature 0.0: must be above zero"),
+        ('"threshold": 0.5', '"threshold": 1.5', "threshold 1.5: must be between 0 and 1"),
+        ('"temperature": 1.0', '"temperature": 1e999', "temperature inf"),
+        ('"variant": "checkpoint"', '"variant": "int4"', "'int4' is not one of checkpoint, float32, int8, raw"),
+    ],
+)
+def test_damaged_card_is_refused(card: ModelCard, old: str, new: str, rule: str) -> None:
+    text = card.to_json()
+    assert old in text
+    with pytest.raises(UserError, match=rule):
+        ModelCard.from_json(text.replace(old, new))
