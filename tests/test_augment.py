@@ -8,12 +8,31 @@ import pytest
 import torch
 from torch import Tensor
 
-from train.augment import Augment, resize
+from train.augment import Augment
+from train.config import Config
+from train.draws import Draws
+from train.geometry import resize
 from train.normalise import Normalise
 
 NORMALISE = Normalise((160.5, 120.25, 180.0), (30.5, 41.0, 22.25))
-OFF = Augment(flip=False, affine=0, shift=0, scale=0, stain_gain=0, stain_offset=0)
-FULL = Augment(flip=True, affine=0.5, shift=0.1, scale=0.1, stain_gain=0.2, stain_offset=0.1)
+OFF = Augment()
+FULL = Augment(
+    flip=True,
+    affine=0.5,
+    shift=0.1,
+    scale=0.1,
+    stain_gain=0.2,
+    stain_offset=0.1,
+    blur=0.4,
+    sharpen=0.4,
+    jpeg=0.5,
+    erode=2,
+    erase=0.5,
+)
+EACH = [
+    *({"flip": True}, {"affine": 1.0}, {"stain_gain": 0.2}, {"stain_offset": 0.1}),
+    *({"blur": 1.0}, {"sharpen": 1.0}, {"jpeg": 1.0}, {"erode": 2}, {"erase": 1.0}),
+]
 STAIN = replace(OFF, stain_gain=0.2, stain_offset=0.1)
 
 
@@ -25,7 +44,7 @@ def cells(n: int, size: int = 12, low: int = 1, high: int = 256) -> Tensor:
 
 
 def run(augment: Augment, images: Tensor, seed: int = 0, normalise: Normalise = NORMALISE) -> Tensor:
-    return augment(images, normalise, torch.Generator().manual_seed(seed))
+    return augment(images, normalise, Draws(seed, 0, len(images)))
 
 
 def background_of(images: Tensor) -> Tensor:
@@ -49,12 +68,53 @@ def test_images_are_not_changed_in_place() -> None:
 
 
 def test_same_seed_gives_the_same_images_and_another_seed_others() -> None:
-    images = cells(8)
+    images = disc(8)
     assert torch.equal(run(FULL, images, seed=1), run(FULL, images, seed=1))
     assert changed(run(FULL, images, seed=1), run(FULL, images, seed=2)).all()
 
 
-@pytest.mark.parametrize("switched_on", [{"flip": True}, {"affine": 1.0}, {"stain_gain": 0.2}, {"stain_offset": 0.1}])
+@pytest.mark.parametrize("switched_on", EACH, ids=lambda flag: next(iter(flag)))
+def test_each_alone_changes_images_and_keeps_their_background(switched_on: dict[str, float]) -> None:
+    images = disc(16)
+    images[:, 14:26, 14:22] //= 3  # a nucleus: blur and JPEG change nothing of an even colour
+    found = run(replace(OFF, **switched_on), images)
+    assert changed(found, NORMALISE(images)).float().mean() > 0.4
+    outside = background_of(images) if "affine" not in switched_on else background_of(disc(16, radius=10))
+    assert (found.permute(0, 2, 3, 1)[outside] == 0).all()
+    assert torch.isfinite(found).all()
+
+
+def test_two_halves_of_a_batch_are_augmented_as_the_whole() -> None:
+    images = cells(10)
+    halves = [FULL(images[rows], NORMALISE, Draws(3, 5, 10, rows)) for rows in (slice(0, 6), slice(6, 10))]
+    torch.testing.assert_close(torch.cat(halves), FULL(images, NORMALISE, Draws(3, 5, 10)), rtol=1e-5, atol=1e-5)
+
+
+def test_switching_one_on_leaves_the_draws_of_the_others() -> None:
+    images = cells(32)
+    turned, both = run(replace(OFF, flip=True), images), run(replace(OFF, flip=True, erase=0.5), images)
+    kept = both != 0
+    assert torch.equal(both[kept], turned[kept])
+    assert not kept.all()
+
+
+def test_configuration_switches_every_augmentation() -> None:
+    config = Config(flip=False, affine=0.25, erode=3, blur=0.1, blur_sigma=2.0, jpeg=0.3, erase=0.4, sharpen=0.2)
+    augment = Augment.of(config)
+    assert augment == replace(
+        Augment.of(Config()),
+        flip=False,
+        affine=0.25,
+        erode=3,
+        blur=0.1,
+        blur_sigma=2.0,
+        jpeg=0.3,
+        erase=0.4,
+        sharpen=0.2,
+    )
+
+
+@pytest.mark.parametrize("switched_on", EACH, ids=lambda flag: next(iter(flag)))
 def test_global_generator_is_not_drawn_from(switched_on: dict[str, float]) -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()

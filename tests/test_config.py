@@ -32,6 +32,17 @@ NAN = float("nan")
         ("stain_offset", -0.1),
         ("seed", -1),
         ("workers", -1),
+        ("patience", -1),
+        ("mixup", -0.2),
+        ("cutmix", NAN),
+        ("blur", 1.1),
+        ("blur_sigma", 0.0),
+        ("blur_sigma", 11.0),
+        ("sharpen", -0.1),
+        ("jpeg", 2.0),
+        ("erode", -1),
+        ("erase", NAN),
+        ("checkpoint_every", -1.0),
     ],
 )
 def test_value_out_of_range_is_refused_with_its_flag(name: str, value: float) -> None:
@@ -44,9 +55,16 @@ def test_values_at_the_edge_are_welcome(changes: dict[str, Any]) -> None:
     assert Config(**changes)
 
 
+def test_shares_of_blurred_and_of_sharpened_images_exclude_each_other() -> None:
+    with pytest.raises(UserError, match=r"--blur 0.7 and --sharpen 0.4: .*above 1"):
+        Config(blur=0.7, sharpen=0.4)
+
+
 def test_recipe_holds_what_is_learned_and_not_where_or_how_fast() -> None:
     first = recipe_of(Config())
-    second = recipe_of(Config(shards=Path("a"), artifacts=Path("b"), workers=3, device="cpu", resume=True, force=True))
+    second = recipe_of(
+        Config(shards=Path("a"), artifacts=Path("b"), workers=3, device="cpu", compile=True, resume=True)
+    )
     assert first == second
     assert recipe_of(Config(lr=0.1)) != first
     assert {"lr", "epochs", "seed", "amp", "start_size"} <= first.keys()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.normalise import Normalise
+from train.normalise import SMALLEST_VARIANCE, Normalise
 
 MEAN, STD = (160.5, 120.25, 180.0), (30.5, 41.0, 22.25)
 
@@ -48,3 +48,36 @@ def test_statistics_move_with_the_module_and_are_not_trained() -> None:
     normalise = Normalise(MEAN, STD)
     assert not list(normalise.parameters())
     assert set(normalise.state_dict()) == {"mean", "std"}
+
+
+def test_standardised_cells_have_mean_zero_and_deviation_one_and_match_numpy() -> None:
+    images = random_cells(4, 24, seed=3)
+    images[1] //= 2  # darker
+    found = Normalise(MEAN, STD, standardise=True)(torch.from_numpy(images)).numpy()
+    for image, values in zip(images, found, strict=True):
+        tissue = image.any(axis=-1)
+        pixels = (image[tissue].astype(np.float64) - MEAN) / STD
+        deviation = np.sqrt(pixels.var(axis=0) + SMALLEST_VARIANCE)
+        assert np.abs(values[:, tissue].T - (pixels - pixels.mean(axis=0)) / deviation).max() < 1e-4
+        assert (values[:, ~tissue] == 0).all()
+        assert np.abs(values[:, tissue].std(axis=1) - 1).max() < 1e-3
+
+
+def test_standardised_cell_forgets_gain_and_offset_of_its_colours() -> None:
+    images = np.where(random_cells(2, 24, seed=4).any(axis=-1, keepdims=True), 40, 0) + 0 * random_cells(2, 24, seed=5)
+    texture = random_cells(2, 24, seed=6) // 4
+    images = ((images + texture) * (images > 0)).astype(np.uint8)
+    other = np.where(images > 0, 2 * images.astype(int) + 20, 0).astype(np.uint8)
+    normalise = Normalise(MEAN, STD, standardise=True)
+    a, b = normalise(torch.from_numpy(images)), normalise(torch.from_numpy(other))
+    assert np.abs((a - b).numpy()).max() < 1e-2
+    plain = Normalise(MEAN, STD)
+    assert (plain(torch.from_numpy(images)) - plain(torch.from_numpy(other))).abs().max() > 1
+
+
+def test_even_or_empty_images_become_zero_when_standardised() -> None:
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    images[0, 2:6, 2:6] = (90, 60, 120)
+    found = Normalise(MEAN, STD, standardise=True)(torch.from_numpy(images))
+    assert found.abs().max() < 1e-3
+    assert (found[1] == 0).all()

@@ -1,5 +1,6 @@
 """The training recipe: one frozen dataclass, one commented field a flag."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,42 +16,59 @@ class Config:
     shards: Path = Path("shards")  # folder of the shards
     artifacts: Path = Path("artifacts")  # folder to write
     epochs: int = 40  # passes over the training split
-    batch_size: int = 64  # samples a step
+    patience: int = 0  # stop when so many epochs in a row bring no better one; 0: off
+    batch_size: int = 64  # samples a step, over all processes
     optimizer: Literal["sgd", "adamw"] = "sgd"  # sgd has Nesterov momentum 0.9
     lr: float = 0.05  # peak learning rate, after warm-up; then cosine to zero
     weight_decay: float = 5e-4  # of weights with two or more dimensions; none on BatchNorm and biases
     warmup_epochs: float = 2.0  # epochs of linear warm-up
-    ema_decay: float = 0.998  # of the averaged weights, which validation and export use
+    ema_decay: float = 0.998  # of the averaged weights, which validation and export use; 0: off
     label_smoothing: float = 0.1  # share of the target spread over the classes
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), the share of another cell mixed in; 0: off
+    cutmix: float = 0.0  # alpha of Beta(alpha, alpha), the share pasted from another cell; 0: off
     class_weights: bool = False  # weight the loss by inverse class frequency
+    sampling: Literal["plain", "class", "subject"] = "plain"  # class, subject: as many draws of each in an epoch
+    standardise: bool = False  # take out every image's own mean and deviation of cell pixels, per channel
     flip: bool = True  # flips and quarter turns: exact, no pixel is interpolated
     affine: float = 0.5  # share of images that are also rotated by any angle, shifted and scaled (interpolated)
     shift: float = 0.05  # largest shift, as a share of the side
     scale: float = 0.05  # largest relative change of scale
     stain_gain: float = 0.1  # largest relative change of optical density, per image and channel
     stain_offset: float = 0.05  # largest added optical density, per image and channel
+    blur: float = 0.0  # share of images that are blurred
+    blur_sigma: float = 1.0  # largest Gaussian blur in px of the shards' images
+    sharpen: float = 0.0  # share of images, apart from the blurred ones, that are sharpened
+    jpeg: float = 0.0  # share of images that go through JPEG of quality 40 to 95
+    erode: int = 0  # px taken off the cell's outline at most, drawn per image
+    erase: float = 0.0  # share of images with one rectangle erased
     start_size: int = 0  # progressive size: px of the first epochs, growing to the shards' size; 0: off
     seed: int = 0  # of weights, order of samples and augmentation
     workers: int = 0  # loader processes; batches do not depend on it
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is a usable GPU
     amp: bool = True  # bfloat16 autocast
+    compile: bool = False  # torch.compile: slow to start, then faster steps on a GPU
+    checkpoint_every: float = 600.0  # seconds between checkpoints inside an epoch; 0: at its end only
     resume: bool = False  # go on from last.pt where there is one
     force: bool = False  # replace a run that is already there
 
     def __post_init__(self) -> None:
-        _positive(self, "epochs", "batch_size", "lr")
-        for name in ("label_smoothing", "affine", "shift", "scale", "stain_gain"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be between 0 and 1")
-        if not 0 <= self.ema_decay < 1:
-            raise UserError(f"--ema-decay {self.ema_decay}: must be at least 0 and below 1")
-        for name in ("workers", "seed", "weight_decay", "warmup_epochs", "stain_offset"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be 0 or more")
+        _require(self, "above zero", lambda v: 0 < v < float("inf"), "epochs", "batch_size", "lr", "blur_sigma")
+        shares = ("label_smoothing", "affine", "shift", "scale", "stain_gain", "blur", "sharpen", "jpeg", "erase")
+        _require(self, "between 0 and 1", lambda v: 0 <= v <= 1, *shares)
+        _require(self, "at least 0 and below 1", lambda v: 0 <= v < 1, "ema_decay")
+        amounts = ("workers", "seed", "weight_decay", "warmup_epochs", "stain_offset", "patience", "mixup", "cutmix")
+        _require(self, "0 or more", lambda v: 0 <= v < float("inf"), *amounts, "erode", "checkpoint_every")
+        if self.blur + self.sharpen > 1:
+            raise UserError(f"--blur {self.blur} and --sharpen {self.sharpen}: shares of images, above 1 together")
+        if self.blur_sigma > 10:
+            raise UserError(f"--blur-sigma {self.blur_sigma}: must be at most 10 px")
 
 
 # Where a run lies and how it is executed: neither changes what is learned, so a resumed run may change them.
-EXECUTION = ("arch", "shards", "artifacts", "workers", "device", "resume", "force")
+EXECUTION = (
+    *("arch", "shards", "artifacts", "workers", "device", "compile", "checkpoint_every"),
+    *("resume", "force"),
+)
 
 
 def recipe_of(config: Config) -> dict[str, int | float | str | bool]:
@@ -58,7 +76,7 @@ def recipe_of(config: Config) -> dict[str, int | float | str | bool]:
     return {name: value for name, value in vars(config).items() if name not in EXECUTION}
 
 
-def _positive(config: Config, *names: str) -> None:
+def _require(config: Config, rule: str, holds: Callable[[float], bool], *names: str) -> None:
     for name in names:
-        if not 0 < getattr(config, name) < float("inf"):
-            raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be above zero")
+        if not holds(getattr(config, name)):  # NaN holds nowhere
+            raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be {rule}")

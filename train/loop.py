@@ -16,11 +16,13 @@ from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
 from contract.model_card import FORMAT, ModelCard
 from contract.shard_reader import SplitReader
-from train.augment import Augment, resize
+from train.augment import Augment
 from train.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from train.config import Config, recipe_of
 from train.curves import draw_run
 from train.data import open_labelled, train_batches, valid_batches
+from train.draws import Draws
+from train.geometry import resize
 from train.history import NAME as HISTORY
 from train.history import Epoch, write_history
 from train.normalise import Normalise
@@ -45,10 +47,9 @@ class Run:
         self.model = build_resnet(config.arch).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = ExponentialMovingAverage(self.model, config.ema_decay)
         self.optimizer = make_optimizer(self.model, config)
-        self.normalise = Normalise(self.manifest.pixels.mean, self.manifest.pixels.std).to(self.device)
-        self.augment = Augment(
-            config.flip, config.affine, config.shift, config.scale, config.stain_gain, config.stain_offset
-        )
+        pixels = self.manifest.pixels
+        self.normalise = Normalise(pixels.mean, pixels.std, config.standardise).to(self.device)
+        self.augment = Augment.of(config)
         self.loss_weights = class_weights(self.manifest).to(self.device) if config.class_weights else None
         self.history: list[Epoch] = []
 
@@ -128,9 +129,8 @@ def train_epoch(run: Run, epoch: int, size: int) -> tuple[float, float, float]:
         at = (epoch - 1) * steps + step
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(at, config.epochs * steps, config.warmup_epochs * steps, config.lr)
-        # Seeded by the step, so that a resumed run draws what an uninterrupted one would.
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + at)
-        x = resize(run.augment(images, run.normalise, generator), size).contiguous(memory_format=torch.channels_last)
+        draws = Draws(config.seed, at, len(labels))
+        x = resize(run.augment(images, run.normalise, draws), size).contiguous(memory_format=torch.channels_last)
         with run.autocast():
             logits = model(x).float()
         loss = functional.cross_entropy(logits, labels, weight=run.loss_weights, label_smoothing=config.label_smoothing)

@@ -3,18 +3,24 @@
 import torch
 from torch import Tensor, nn
 
+SMALLEST_VARIANCE = 1e-4  # of standardised cells, in units of the training split's variance
+
 
 class Normalise(nn.Module):
     """uint8 ``[N, H, W, 3]`` RGB -> float ``[N, 3, H, W]``: cell pixels to mean 0 and std 1, background to zero.
 
-    ``mean`` and ``std`` are of the training split's cell pixels, in units of 0..255: background is not tissue.
+    ``mean`` and ``std`` are of the training split's cell pixels, in units of 0..255: background is not tissue. With
+    ``standardise``, mean and std of every image's own cell pixels are then taken out too, per channel.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+    def __init__(
+        self, mean: tuple[float, float, float], std: tuple[float, float, float], standardise: bool = False
+    ) -> None:
         super().__init__()
+        self.standardise = standardise
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
@@ -24,4 +30,13 @@ class Normalise(nn.Module):
 
     def masked(self, pixels: Tensor, mask: Tensor) -> Tensor:
         """Normalise float ``[N, 3, H, W]`` pixels of 0..255 and keep those of the mask, float ``[N, 1, H, W]``."""
-        return (pixels - self.mean) / self.std * mask
+        x = (pixels - self.mean) / self.std * mask
+        return standardise_cells(x, mask) if self.standardise else x
+
+
+def standardise_cells(x: Tensor, mask: Tensor) -> Tensor:
+    """Per image and channel: cell pixels of ``x`` float ``[N, 3, H, W]`` to mean 0 and std 1; an even colour to 0."""
+    pixels = mask.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    centred = (x - (x * mask).sum(dim=(2, 3), keepdim=True) / pixels) * mask
+    variance = (centred * centred).sum(dim=(2, 3), keepdim=True) / pixels
+    return centred / torch.sqrt(variance + SMALLEST_VARIANCE)

@@ -1,0 +1,55 @@
+"""Eroded outlines and erased rectangles; turns and moves are tested in test_augment.py."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from train.draws import Draws
+from train.geometry import boxes_of, erase, erode
+
+
+def discs(n: int, size: int = 40, radius: float = 12) -> torch.Tensor:
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    return torch.from_numpy(np.hypot(x, y) < radius).float().expand(n, 1, size, size)
+
+
+def test_outline_is_taken_off_pixel_by_pixel_as_scipy_does() -> None:
+    masks = discs(64)
+    found = erode(masks, 3, Draws(0, 0, 64))
+    whole = masks[0, 0].numpy() > 0
+    stages = [whole, *(ndimage.binary_erosion(whole, np.ones((3, 3)), k) for k in (1, 2, 3))]
+    kept = [[bool((mask[0].numpy() == stage).all()) for stage in stages] for mask in found]
+    assert all(sum(row) == 1 for row in kept)
+    assert min(np.sum(kept, axis=0)) >= 8  # of 64 in four equal shares
+
+
+def test_edge_of_the_image_is_no_outline() -> None:
+    masks = torch.ones(8, 1, 12, 12)
+    assert torch.equal(erode(masks, 3, Draws(0, 0, 8)), masks)
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0, 0), (0.5, 0.35, 0.65), (1.0, 1, 1)])
+def test_share_of_images_has_one_rectangle_erased(share: float, low: float, high: float) -> None:
+    x = torch.ones(128, 3, 40, 48)
+    found = erase(x, share, Draws(0, 0, 128))
+    gone = found == 0
+    assert torch.equal(gone.all(dim=1), gone.any(dim=1))
+    assert torch.equal(found[~gone], x[~gone])
+    assert low <= gone[:, 0].flatten(1).any(dim=1).float().mean() <= high
+    for image in gone[:, 0]:
+        if image.any():
+            rows, columns = image.any(dim=1), image.any(dim=0)
+            assert torch.equal(image, rows[:, None] & columns[None])  # a rectangle
+            assert 0.01 < image.float().mean() < 0.22
+            assert ndimage.label(rows.numpy())[1] == ndimage.label(columns.numpy())[1] == 1
+
+
+def test_boxes_stay_inside_and_have_their_size() -> None:
+    places = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.5, 0.5]])
+    boxes = boxes_of(40, 20, places, torch.full((3, 2), 0.5))
+    assert [box.sum().item() for box in boxes] == [200, 200, 200]
+    assert boxes[0, 0, 0, 0]
+    assert boxes[1, 0, -1, -1]
+    assert boxes[2, 0, 20, 10]
+    assert not boxes[2, 0, 0, 0]

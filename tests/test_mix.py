@@ -1,0 +1,75 @@
+"""Mixup and cutmix: shares of pixels and of labels agree, and zero is off."""
+
+import pytest
+import torch
+
+from train.draws import Draws
+from train.mix import mix
+
+
+def batch(n: int = 64, size: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
+    """Image i is i + 1 all over its cell, a square; its target is class i."""
+    x = torch.zeros(n, 3, size, size)
+    x[:, :, 4:20, 4:20] = torch.arange(1.0, n + 1).view(-1, 1, 1, 1)
+    return x, torch.eye(n)
+
+
+def test_nothing_is_mixed_at_zero() -> None:
+    x, targets = batch()
+    found, mixed = mix(x, targets, 0.0, 0.0, Draws(0, 0, 64))
+    assert torch.equal(found, x)
+    assert torch.equal(mixed, targets)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0])
+def test_mixup_mixes_neighbours_by_the_share_of_their_labels(alpha: float) -> None:
+    x, targets = batch()
+    found, mixed = mix(x, targets, alpha, 0.0, Draws(0, 0, 64))
+    values = torch.arange(1.0, 65)
+    torch.testing.assert_close(found[:, 0, 10, 10], mixed @ values)
+    assert (found[:, :, 0, 0] == 0).all()
+    own = mixed.diagonal()
+    assert (own >= 0.5).all()
+    assert own.unique().numel() > 50
+    for i in range(64):
+        assert set(torch.nonzero(mixed[i]).flatten().tolist()) <= {i, i ^ 1}
+    torch.testing.assert_close(mixed.sum(dim=1), torch.ones(64))
+    # The share is the lesser one of two of Beta(alpha, alpha): its mean tells alpha.
+    torch.manual_seed(0)
+    drawn = torch.distributions.Beta(alpha, alpha).sample((20000,))
+    assert (1 - own).mean() == pytest.approx(torch.minimum(drawn, 1 - drawn).mean().item(), abs=0.06)
+
+
+def test_cutmix_labels_by_cell_pixels() -> None:
+    x, targets = batch()
+    found, mixed = mix(x, targets, 0.0, 1.0, Draws(0, 0, 64))
+    assert not torch.equal(found, x)
+    for i in range(64):
+        cell = found[i, 0, 4:20, 4:20]
+        shares = [(cell == value + 1).float().mean().item() for value in (i, i ^ 1)]
+        assert sum(shares) == pytest.approx(1)
+        assert [mixed[i, i].item(), mixed[i, i ^ 1].item()] == pytest.approx(shares, abs=1e-5)
+    assert (found[:, :, :4] == 0).all()
+
+
+def test_both_share_the_batch_by_a_coin_and_labels_stay_whole() -> None:
+    x, targets = batch()
+    found, mixed = mix(x, targets, 1.0, 1.0, Draws(0, 0, 64))
+    torch.testing.assert_close(mixed.sum(dim=1), torch.ones(64))
+    blended = [(image[0][image[0] != 0].unique() % 1 != 0).any().item() for image in found]
+    assert 10 < sum(blended) < 54
+
+
+def test_last_sample_of_an_odd_batch_stays_itself() -> None:
+    x, targets = batch(5)
+    found, mixed = mix(x, targets, 1.0, 0.0, Draws(0, 0, 5))
+    assert torch.equal(found[4], x[4])
+    assert torch.equal(mixed[4], targets[4])
+
+
+def test_halves_are_mixed_as_the_whole() -> None:
+    x, targets = batch(8)
+    whole = mix(x, targets, 0.4, 0.4, Draws(1, 2, 8))
+    parts = [mix(x[r], targets[r], 0.4, 0.4, Draws(1, 2, 8, r)) for r in (slice(0, 4), slice(4, 8))]
+    for k in (0, 1):
+        torch.testing.assert_close(torch.cat([part[k] for part in parts]), whole[k])
