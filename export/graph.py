@@ -33,7 +33,7 @@ class ExportedNetwork(nn.Module):
 
     def __init__(self, network: ResNet, card: ModelCard) -> None:
         super().__init__()
-        self.normalise = Normalise(card.mean, card.std)
+        self.normalise = Normalise(card.mean, card.std, card.training.get("standardise") is True)
         self.network = network
         self.temperature = card.temperature
 
