@@ -36,6 +36,8 @@ class Build:
     size: int = Recipe.size  # side of a stored image in pixels
     crop: Literal["native", "box", "none"] = Recipe.crop  # native: one scale for all cells; box: bounding box, resized
     window: int = Recipe.window  # side of the native crop in source pixels
+    format: Literal["png", "jpg", "npy"] = Recipe.format  # of a stored image: png and npy lossless, jpg smallest
+    quality: int | None = Recipe.quality  # of jpg, 1 to 100: --format jpg needs it
     split: Literal["subject", "image"] = "subject"  # how the archive layout is split; image leaks subjects
     seed: int = 0  # of the archive layout's split
     workers: int = os.cpu_count() or 1  # processes; the bytes do not depend on it
@@ -151,7 +153,14 @@ def _build(command: Build) -> None:
         dataset = replace(dataset, name=command.name)
     if dataset.split_by == "image":
         print("warning: --split image puts cells of one subject into train and test: accuracy will look too good")
-    recipe = Recipe(stain=command.stain, crop=command.crop, window=command.window, size=command.size)
+    recipe = Recipe(
+        stain=command.stain,
+        crop=command.crop,
+        window=command.window,
+        size=command.size,
+        format=command.format,
+        quality=command.quality,
+    )
     manifest, built = build(
         dataset,
         recipe,

@@ -4,7 +4,6 @@ OpenCV alone would return a partly grey picture for a truncated file and convert
 """
 
 import struct
-import zlib
 from pathlib import Path
 
 import cv2
@@ -12,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import UserError
+from contract.pixels import PNG_SIGNATURE, png_is_whole
 
 Image = NDArray[np.uint8]
 MAXIMUM_SIDE = 8192  # px; a header that declares more is refused before anything is decoded
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def read_image(path: Path) -> tuple[Image, bytes]:
@@ -59,7 +58,7 @@ def _decode_bmp(data: bytes, source: str) -> Image:
 
 
 def _decode_png(data: bytes, source: str) -> Image:
-    if len(data) < 33 or not _png_is_whole(data):
+    if len(data) < 33 or not png_is_whole(data):
         raise UserError(f"{source}: cut short or damaged: the chunks of the PNG do not add up ({len(data)} bytes)")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     if depth != 8 or colour != 2:
@@ -69,20 +68,6 @@ def _decode_png(data: bytes, source: str) -> Image:
     if bgr is None:
         raise UserError(f"{source}: not a readable PNG")
     return np.ascontiguousarray(bgr[:, :, ::-1].astype(np.uint8, copy=False))
-
-
-def _png_is_whole(data: bytes) -> bool:
-    """Every chunk's length and CRC-32 fit, and IEND is the last one: then libpng has nothing to complain about."""
-    position = len(PNG_SIGNATURE)
-    while position + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, position)
-        end = position + 12 + length
-        if end > len(data) or zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
-            return False
-        if data[position + 4 : position + 8] == b"IEND":
-            return end == len(data)
-        position = end
-    return False
 
 
 def _check_sides(width: int, height: int, source: str) -> None:

@@ -19,6 +19,7 @@ from build_shards.plan import ShardPlan
 from build_shards.preprocess import Crop, cell_mask, preprocess, read_image
 from contract.errors import UserError
 from contract.manifest import Shard
+from contract.pixels import decode_pixels, encode_pixels
 from contract.publish import file_sha256, publish_text
 from contract.recipe import Recipe
 from contract.record import from_json, to_json
@@ -99,8 +100,10 @@ def _write(job: Job) -> ShardResult:
                     raise
                 skipped.append(Skipped(cell.source, cell.split, str(error)))
                 continue
-            tar.write(_members(key, cell, crop, data))
-            values = crop.image[cell_mask(crop.image)].astype(np.int64)
+            members = encode_pixels(crop.image, job.recipe)
+            tar.write(_sample(key, cell, crop, data, members))
+            stored = decode_pixels(members, job.recipe, key) if job.recipe.format == "jpg" else crop.image
+            values = stored[cell_mask(stored)].astype(np.int64)
             pixels, total, squares = pixels + len(values), total + values.sum(0), squares + (values**2).sum(0)
             shrunk += crop.shrunk
             unnormalised += [] if crop.normalised else [key]
@@ -119,18 +122,15 @@ def _triple(values: np.ndarray) -> tuple[int, int, int]:
     return int(values[0]), int(values[1]), int(values[2])
 
 
-def _members(key: str, cell: Cell, crop: Crop, data: bytes) -> dict[str, object]:
-    """One sample as ``TarWriter`` takes it: the image as PNG, the label if any, and where it came from."""
+def _sample(key: str, cell: Cell, crop: Crop, data: bytes, members: dict[str, bytes]) -> dict[str, object]:
+    """One sample as ``TarWriter`` takes it: the image's members, the label if any, and where it came from."""
     info = {
         "source": cell.source,
         "subject": cell.subject,
         "box": crop.box,
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-    ok, png = cv2.imencode(".png", crop.image[:, :, ::-1])
-    if not ok:
-        raise RuntimeError(f"{cell.file}: OpenCV could not encode a PNG")
-    sample: dict[str, object] = {"__key__": key, "png": png.tobytes(), "json": json.dumps(info).encode()}
+    sample: dict[str, object] = {"__key__": key, **members, "json": json.dumps(info).encode()}
     if cell.label is not None:
         sample["cls"] = str(cell.label).encode()
     return sample

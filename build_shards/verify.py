@@ -32,7 +32,7 @@ def verify(folder: Path) -> Manifest:
 def _check_content(reader: SplitReader, position: int) -> None:
     sample = reader.samples[position]
     if not reader.image(position).any():
-        raise UserError(f"{sample.shard}: {sample.key}.png is all background")
+        raise UserError(f"{sample.shard}: the image {sample.key} is all background")
     missing = {"source", "subject", "box", "sha256"} - reader.info(position).keys()
     if missing:
         raise UserError(f"{sample.shard}: {sample.key}.json lacks {sorted(missing)[0]!r}")

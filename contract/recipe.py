@@ -21,6 +21,10 @@ class Recipe:
     crop: Literal["native", "box", "none"] = "native"  # native: one scale for all cells; box: bounding box resized
     window: int = 288  # side of the native crop in source pixels
     size: int = 112  # side of the stored image in pixels
+    # Of a stored image (contract/pixels.py): png and npy to the bit. A network trained on jpg learns from changed
+    # colours, while a raw image at inference, with no file in between, shows it the unchanged ones.
+    format: Literal["png", "jpg", "npy"] = "png"
+    quality: int | None = None  # of jpg, 1 to 100; None where the format has none
     version: int = VERSION  # of the preprocessing code
 
     def __post_init__(self) -> None:
@@ -32,6 +36,10 @@ class Recipe:
             raise UserError(
                 f"stain target of {len(self.target)} numbers: {self.stain} has {TARGET_LENGTHS[self.stain]}"
             )
+        if self.format == "jpg" and (self.quality is None or not 1 <= self.quality <= 100):
+            raise UserError(f"quality {self.quality}: the format jpg needs one from 1 to 100 (--quality 90)")
+        if self.format != "jpg" and self.quality is not None:
+            raise UserError(f"quality {self.quality}: the format {self.format} has none, only jpg does")
         if self.version != VERSION:
             raise UserError(f"recipe version {self.version}: this code makes version {VERSION}; build the shards anew")
 

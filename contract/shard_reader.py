@@ -14,15 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from contract.errors import UserError
 from contract.manifest import Manifest, Shard
+from contract.pixels import IMAGE_MEMBERS, Image, decode_pixels
 
-Image = NDArray[np.uint8]
-MEMBER = re.compile(r"(?P<key>[A-Za-z0-9_-]+)\.(?P<extension>png|cls|json)")
+MEMBER = re.compile(r"(?P<key>[A-Za-z0-9_-]+)\.(?P<extension>[a-z.]+)")
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class SplitReader:
 
     def __init__(self, folder: Path, manifest: Manifest, split: str) -> None:
         self.split = manifest.split(split)
-        self.size = manifest.recipe.size
+        self.recipe = manifest.recipe
         self.folder = folder
         self.samples: list[Sample] = []
         self._maps: dict[str, mmap.mmap] = {}
@@ -73,11 +69,8 @@ class SplitReader:
     def image(self, position: int) -> Image:
         """Decode a sample's image: uint8 ``[size, size, 3]`` RGB."""
         sample = self.samples[position]
-        png = np.frombuffer(self._bytes(sample, "png"), np.uint8)
-        bgr = cv2.imdecode(png, cv2.IMREAD_COLOR) if png.size else None
-        if bgr is None or bgr.shape != (self.size, self.size, 3):
-            raise UserError(f"{sample.shard}: {sample.key}.png is not a {self.size} px colour image")
-        return np.ascontiguousarray(bgr[:, :, ::-1])
+        members = {extension: self._bytes(sample, extension) for extension in IMAGE_MEMBERS[self.recipe.format]}
+        return decode_pixels(members, self.recipe, f"{sample.shard}: {sample.key}")
 
     def info(self, position: int) -> dict[str, Any]:
         """A sample's JSON: source path, subject, crop box, SHA-256 of the source."""
@@ -104,7 +97,7 @@ class SplitReader:
             if path.stat().st_size != shard.bytes or hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
                 raise UserError(f"{path}: its bytes are not those that the manifest lists: build the shards anew")
         self._maps[shard.name] = mapped = _map(path)
-        samples = index_tar(mapped, shard)
+        samples = index_tar(mapped, shard, IMAGE_MEMBERS[self.recipe.format])
         counts = tuple(sum(sample.label == label for sample in samples) for label in (0, 1))
         if len(samples) != shard.samples or counts != shard.class_counts:
             raise UserError(f"{path}: {len(samples)} samples {counts}, the manifest lists {shard.samples}")
@@ -116,25 +109,37 @@ def _map(path: Path) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def index_tar(tar_bytes: mmap.mmap | bytes, shard: Shard) -> list[Sample]:
-    """List the samples of a tar whose members are regular files ``key.png``, ``key.cls``, ``key.json``.
+def index_tar(tar_bytes: mmap.mmap | bytes, shard: Shard, images: tuple[str, ...]) -> list[Sample]:
+    """List the samples of a tar whose members are regular files ``KEY.json``, ``KEY.cls``, and ``KEY`` with ``images``.
 
-    Raises ``UserError`` for any other member, a member twice, or a sample without image or JSON.
+    Raises ``UserError`` for any other member, a member twice, a sample whose members stand apart (webdataset would
+    take it for two) or lacks its image or JSON.
     """
     found: dict[str, dict[str, tuple[int, int]]] = {}
+    known, last = (*images, "cls", "json"), None
     for member in _members(tar_bytes, shard):
         match = MEMBER.fullmatch(member.name)
-        if match is None or not member.isreg():
-            raise UserError(f"{shard.name}: the member {member.name!r} is not KEY.png, KEY.cls or KEY.json")
-        members = found.setdefault(match["key"], {})
-        if match["extension"] in members:
+        if match is None or match["extension"] not in known or not member.isreg():
+            names = ", ".join(f"KEY.{extension}" for extension in known[:-1])
+            raise UserError(f"{shard.name}: the member {member.name!r} is not {names} or KEY.{known[-1]}")
+        key, extension = match["key"], match["extension"]
+        if extension in found.get(key, ()):
             raise UserError(f"{shard.name}: the member {member.name!r} stands there twice")
-        members[match["extension"]] = (member.offset_data, member.size)
-    return [_sample(key, members, tar_bytes, shard) for key, members in found.items()]
+        if key in found and key != last:
+            raise UserError(f"{shard.name}: the member {member.name!r} stands apart from others of its key")
+        found.setdefault(key, {})[extension] = (member.offset_data, member.size)
+        last = key
+    return [_sample(key, members, tar_bytes, shard, images) for key, members in found.items()]
 
 
-def _sample(key: str, members: dict[str, tuple[int, int]], tar_bytes: mmap.mmap | bytes, shard: Shard) -> Sample:
-    if "png" not in members or "json" not in members:
+def _sample(
+    key: str,
+    members: dict[str, tuple[int, int]],
+    tar_bytes: mmap.mmap | bytes,
+    shard: Shard,
+    images: tuple[str, ...],
+) -> Sample:
+    if not members.keys() >= {*images, "json"}:
         raise UserError(f"{shard.name}: the sample {key!r} has no image or no JSON")
     label = None
     if "cls" in members:

@@ -129,6 +129,20 @@ def test_a_flag_out_of_bounds_ends_in_one_line(refused: Refused, write_course, f
     assert f"{flags[0].removeprefix('--')} {flags[1]}: must be between 33 and" in refused(write_course(), *flags)
 
 
+@pytest.mark.parametrize(
+    ("flags", "rule"),
+    [
+        (("--format", "jpg"), "quality None: the format jpg needs one from 1 to 100 (--quality 90)"),
+        (("--format", "jpg", "--quality", "0"), "quality 0: the format jpg needs one from 1 to 100"),
+        (("--quality", "90"), "quality 90: the format png has none, only jpg does"),
+    ],
+)
+def test_a_quality_that_does_not_fit_the_format_ends_in_one_line(
+    refused: Refused, write_course, flags: tuple[str, ...], rule: str
+):
+    assert rule in refused(write_course(), *flags)
+
+
 def test_a_negative_seed_ends_in_one_line(refused: Refused, tmp_path: Path):
     fold = tmp_path / "archive" / "fold_0" / "hem"
     fold.mkdir(parents=True)
@@ -178,6 +192,13 @@ def test_a_finished_build_says_so(write_course, tmp_path: Path, monkeypatch, cap
     assert "already built in" in capsys.readouterr().out
 
 
+def test_format_and_quality_reach_the_manifest(write_course, tmp_path: Path, monkeypatch):
+    flags = ("--size", 33, "--window", 40, "--workers", 1, "--format", "jpg", "--quality", 85)
+    assert run_here(monkeypatch, "build", "--data", write_course(), "--shards", tmp_path / "s", *flags) == 0
+    recipe = load_manifest(tmp_path / "s").recipe
+    assert (recipe.format, recipe.quality) == ("jpg", 85)
+
+
 def test_shrunk_cells_are_in_the_summary(synthetic_data: Path, tmp_path: Path, monkeypatch, capsys):
     flags = ("--size", 33, "--window", 33, "--workers", 1)
     assert run_here(monkeypatch, "build", "--data", synthetic_data, "--shards", tmp_path / "s", *flags) == 0
@@ -208,7 +229,7 @@ def test_a_split_by_image_warns_of_leakage_and_one_by_subject_does_not(
 def test_help_names_every_flag(monkeypatch, capsys):
     assert run_here(monkeypatch, "build", "--help") == 0
     text = capsys.readouterr().out
-    for flag in ("data", "shards", "size", "crop", "window", "split", "seed", "workers", "force"):
+    for flag in ("data", "shards", "size", "crop", "window", "format", "quality", "split", "seed", "workers", "force"):
         assert f"--{flag}" in text
 
 

@@ -13,9 +13,10 @@ from contract.recipe import MAXIMUM_SIZE, MINIMUM_SIZE, VERSION, Recipe
     st.sampled_from(["native", "box", "none"]),
     st.integers(MINIMUM_SIZE, 4096),
     st.integers(MINIMUM_SIZE, MAXIMUM_SIZE),
+    st.one_of(st.sampled_from([("png", None), ("npy", None)]), st.tuples(st.just("jpg"), st.integers(1, 100))),
 )
-def test_a_recipe_survives_the_round_trip(crop: str, window: int, size: int):
-    recipe = Recipe(crop=crop, window=window, size=size)  # type: ignore[arg-type]
+def test_a_recipe_survives_the_round_trip(crop: str, window: int, size: int, stored: tuple[str, int | None]):
+    recipe = Recipe(crop=crop, window=window, size=size, format=stored[0], quality=stored[1])  # type: ignore[arg-type]
     assert Recipe.from_json(recipe.to_json()) == recipe
 
 
@@ -35,6 +36,18 @@ def test_a_window_out_of_bounds_is_refused_with_the_bounds(window: int):
         Recipe(window=window)
 
 
+@pytest.mark.parametrize("quality", [None, 0, 101, -5])
+def test_jpg_without_a_quality_is_refused(quality: int | None):
+    with pytest.raises(UserError, match=rf"quality {quality}: the format jpg needs one from 1 to 100"):
+        Recipe(format="jpg", quality=quality)
+
+
+@pytest.mark.parametrize("stored", ["png", "npy"])
+def test_a_quality_of_a_lossless_format_is_refused(stored: str):
+    with pytest.raises(UserError, match=f"quality 90: the format {stored} has none, only jpg does"):
+        Recipe(format=stored, quality=90)  # type: ignore[arg-type]
+
+
 def test_a_recipe_of_another_version_is_refused():
     with pytest.raises(UserError, match=rf"recipe version {VERSION + 1}: this code makes version {VERSION}"):
         Recipe(version=VERSION + 1)
@@ -48,7 +61,9 @@ def test_an_unknown_crop_in_a_file_is_refused_and_the_valid_ones_listed():
 
 def test_an_unknown_key_in_a_file_is_refused():
     data = dataclasses.asdict(Recipe()) | {"zoom": 2}
-    with pytest.raises(UserError, match="unknown key 'zoom': valid are stain, target, crop, window, size, version"):
+    with pytest.raises(
+        UserError, match="unknown key 'zoom': valid are stain, target, crop, window, size, format, quality, version"
+    ):
         Recipe.from_json(json.dumps(data))
 
 
