@@ -14,6 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from contract.errors import UserError
 from contract.manifest import Manifest, Shard
 from contract.pixels import IMAGE_MEMBERS, Image, decode_pixels
@@ -41,6 +44,7 @@ class SplitReader:
     def __init__(self, folder: Path, manifest: Manifest, split: str) -> None:
         self.split = manifest.split(split)
         self.recipe = manifest.recipe
+        self.size = manifest.recipe.size
         self.folder = folder
         self.samples: list[Sample] = []
         self._maps: dict[str, mmap.mmap] = {}
