@@ -51,9 +51,9 @@ export: $(SETUP) $(TRAINED:best.pt=model.onnx)  ## export every trained network 
 evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python evaluate/run.py)
 	$(PY) evaluate/run.py --shards "$(SHARDS)" --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
 
-demo: $(SETUP)  ## classify raw images: make demo IMAGES="a.bmp b.bmp"
-	@test -n "$(IMAGES)" || { echo 'error: IMAGES is not set: make demo IMAGES="a.bmp b.bmp"' >&2; exit 2; }
-	$(PY) -m evaluate demo --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS) $(IMAGES)
+demo: $(SETUP)  ## classify raw images, files or a folder: make demo IMAGES="a.bmp b.png"
+	@test -n "$(IMAGES)" || { echo 'error: IMAGES is not set: make demo IMAGES="a.bmp b.png" (files or a folder)' >&2; exit 2; }
+	$(PY) -m evaluate demo --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS) $(IMAGES)
 
 test: $(SETUP_DEV)  ## lint, format check, type check and tests
 	.venv/bin/ruff check .

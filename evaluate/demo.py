@@ -1,73 +1,120 @@
-"""Raw images through the recipe in the card and every exported network: a table, and pictures."""
+"""Raw images through the recipe in the card, every exported network and their ensemble: a table, and pictures."""
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import tyro
-from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from tqdm import tqdm
 
-from build_shards.preprocess import preprocess, read_image
-from evaluate.figures import draw_activation
-from evaluate.predictor import Prediction, Predictor, find_networks
-from evaluate.report import ARCHS
+from contract.errors import UserError
+from evaluate.cell_image import SUFFIXES, read_cell
+from evaluate.classify import Classified, Networks, Opinion, classify, open_networks
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Classify raw images (BMP or PNG, one cell on black) with every exported network, and show where they look."""
+    """Classify raw images (BMP, PNG or JPEG, one cell on black) by every exported network; show where they look."""
 
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional]  # the image files
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional]  # image files, or folders of them
     artifacts: Path = Path("artifacts")  # folder of the exported networks; pictures go to ARTIFACTS/demo/
+    shards: Path = Path("shards")  # of the training cells, whose size and stain images are compared with
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto says which provider it took
     workers: int = 0  # onnxruntime threads; 0: one a core
+    int8: bool = False  # take model.int8.onnx of every network
+    pictures: bool = True  # write a picture of each image beside its class activation maps
 
 
 def demo(command: Demo) -> list[Path]:
     """Print the table image x network and write one picture an image; returns the pictures' paths."""
-    predictors = {
-        arch: Predictor(path, command.device, command.workers)
-        for arch, path in find_networks(command.artifacts, ARCHS).items()
-    }
-    raw = [read_image(path)[0] for path in command.images]
-    table = Table(title=_title(predictors), title_justify="left")
-    for column in ("image", *predictors):
-        table.add_column(column, overflow="fold")
-    pictures = []
-    for number, (path, image) in enumerate(zip(command.images, raw, strict=True)):
-        found = {arch: _predict(predictor, image, str(path)) for arch, predictor in predictors.items()}
-        table.add_row(path.name, *(_verdict(predictors[a], p, ms) for a, (_, p, ms) in found.items()))
-        maps = {f"{a}: {_verdict(predictors[a], p)}": p.cam[0] for a, (_, p, _) in found.items()}
-        picture = command.artifacts / "demo" / f"{number:02d}-{path.stem}.png"
-        dataset = next(iter(predictors.values())).card.dataset
-        crop = next(iter(found.values()))[0]
-        draw_activation(crop, maps, f"{path.name} (networks trained on: {dataset})", picture)
-        pictures.append(picture)
-    Console(width=max(100, Console().width)).print(table)
-    print("\n".join(map(str, pictures)))
+    paths = find_images(command.images)
+    for path in paths:  # all of them first: a bad file among many ends the demonstration before it begins
+        read_cell(path)
+    began = time.perf_counter()
+    networks = open_networks(command.artifacts, command.shards, command.device, command.workers, command.int8)
+    opened = time.perf_counter() - began
+    found, pictures = {}, []
+    for number, path in enumerate(tqdm(paths, unit="cell", leave=False, disable=None)):
+        found[path] = classify(read_cell(path), networks, str(path))
+        if command.pictures:
+            pictures.append(command.artifacts / "demo" / f"{number:02d}-{path.stem}.png")
+            _draw(path, found[path], networks, pictures[-1])
+    console = Console(width=max(100, Console().width))
+    console.print(_table(found, networks, opened))
+    for path, classified in found.items():
+        for concern in classified.concerns:
+            console.print(f"[bold]![/] {escape(path.name)}: {escape(concern.text)}", highlight=False, soft_wrap=True)
+    for picture in pictures:
+        print(picture)
     return pictures
 
 
-def _predict(
-    predictor: Predictor, image: NDArray[np.uint8], source: str
-) -> tuple[NDArray[np.uint8], Prediction, float]:
-    """The crop by this network's own recipe, its prediction, and the milliseconds that both took."""
-    began = time.perf_counter()
-    crop = preprocess(image, predictor.card.recipe, source).image
-    prediction = predictor.predict(crop[None])
-    return crop, prediction, 1000 * (time.perf_counter() - began)
+def find_images(given: tuple[Path, ...]) -> list[Path]:
+    """The image files among ``given``: files as they are named, folders by their images in the order of their numbers.
+
+    Raises ``UserError`` for no image at all and for a folder without one.
+    """
+    if not given:
+        raise UserError('no image: name files or a folder, e.g. make demo IMAGES="a.bmp b.bmp"')
+    found = []
+    for path in given:
+        inside = (
+            sorted((p for p in path.iterdir() if p.suffix.lower() in SUFFIXES), key=_natural)
+            if path.is_dir()
+            else [path]
+        )
+        if not inside:
+            raise UserError(f"{path}: no image in this folder: none ends in {', '.join(SUFFIXES)}")
+        found += inside
+    return found
 
 
-def _verdict(predictor: Predictor, prediction: Prediction, milliseconds: float | None = None) -> str:
-    label, blast = int(prediction.labels[0]), float(prediction.probability[0])
-    text = f"{predictor.card.classes[label]} ({label}), P(blast) {blast:.3f}"
-    return text if milliseconds is None else f"{text}, {milliseconds:.0f} ms"
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """2.bmp before 10.bmp."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
-def _title(predictors: dict[str, Predictor]) -> str:
-    first = next(iter(predictors.values()))
-    return f"trained on {first.card.dataset}; {first.provider}; research and teaching, not a medical device"
+def _table(found: dict[Path, Classified], networks: Networks, opened: float) -> Table:
+    first = next(iter(networks.predictors.values()))
+    table = Table(
+        title=f"verdict and probability of {first.card.classes[1]}; networks trained on {first.card.dataset}",
+        title_justify="left",
+        show_lines=True,
+        caption=f"{first.provider}, {len(networks.predictors)} network(s) opened in {opened:.1f} s. "
+        "Research and teaching; not a medical device.",
+        caption_justify="left",
+    )
+    table.add_column("image", overflow="fold", min_width=8)
+    for name in (*networks.predictors, "ensemble"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("unlike training cells", overflow="fold")
+    for path, c in found.items():
+        kinds = "\n".join(dict.fromkeys(concern.kind for concern in c.concerns))
+        opinions = [_verdict(opinion) for opinion in (*c.opinions.values(), c.ensemble)]
+        table.add_row(escape(path.name), *opinions, f"{c.milliseconds:.0f} ms", f"[bold]{kinds}[/]" if kinds else "no")
+    return table
+
+
+def _verdict(opinion: Opinion) -> str:
+    """Never by colour alone: the word says it, the colour helps."""
+    colour = ("blue", "dark_orange3")[opinion.label]
+    verdict = f"[{colour}]{escape(opinion.name)}[/] {opinion.probability:.3f}"
+    return f"{verdict}\n[dim]{opinion.milliseconds:.0f} ms[/]"
+
+
+def _draw(path: Path, classified: Classified, networks: Networks, picture: Path) -> None:
+    from evaluate.figures import draw_activation  # matplotlib takes a second: a mistake is told before that
+
+    maps = {
+        f"{arch}: {o.name} ({o.label}), P(blast) {o.probability:.3f}": o.cam
+        for arch, o in classified.opinions.items()
+        if o.cam is not None
+    }
+    dataset = next(iter(networks.predictors.values())).card.dataset
+    draw_activation(classified.crop, maps, f"{path.name} (networks trained on: {dataset})", picture)

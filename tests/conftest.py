@@ -1,5 +1,6 @@
 """What several test files need: a small synthetic dataset, shards built of it, and a 24-bit BMP on demand."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
 from contract.manifest import Manifest, load_manifest
-from contract.model_card import FORMAT, ModelCard
+from contract.model_card import FORMAT, METADATA_KEY, ModelCard
 from contract.recipe import Recipe
 
 WriteImage = Callable[[Path, np.ndarray], Path]
@@ -112,4 +113,20 @@ def exported(card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     (folder / "resnet18").mkdir()
     (folder / "resnet18" / "model.onnx").write_bytes(to_onnx(build_resnet("resnet18").eval(), card))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def three(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifacts folder with three networks: that of ``exported`` under the names of all three. Read only."""
+    import onnx
+
+    folder = tmp_path_factory.mktemp("three")
+    model = onnx.load(exported / "resnet18" / "model.onnx")
+    (entry,) = (prop for prop in model.metadata_props if prop.key == METADATA_KEY)
+    card = ModelCard.from_json(entry.value)
+    for arch in ("resnet18", "resnet50", "resnet152"):
+        entry.value = dataclasses.replace(card, arch=arch).to_json()
+        (folder / arch).mkdir()
+        onnx.save(model, folder / arch / "model.onnx")
     return folder

@@ -1,6 +1,7 @@
 """The commands of the evaluation, as a user starts them."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,13 +27,17 @@ def test_run_works_from_any_folder(exported: Path, shards: Path, tmp_path: Path)
     assert (tmp_path / "artifacts" / "report" / "submission_resnet18.csv").is_file()
 
 
-def test_demo_shows_every_image_and_writes_its_picture(exported: Path, synthetic_data: Path, tmp_path: Path) -> None:
-    shutil.copytree(exported, tmp_path / "artifacts")
+def test_demo_shows_every_image_and_writes_its_picture(
+    three: Path, shards: Path, synthetic_data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(three, tmp_path / "artifacts")
     cells = [synthetic_data / "synthetic" / split / "1.bmp" for split in ("test", "valid")]
-    done = _run("-m", "evaluate", "demo", *cells, "--artifacts", tmp_path / "artifacts")
+    done = _run("-m", "evaluate", "demo", *cells, "--artifacts", tmp_path / "artifacts", "--shards", shards)
     assert done.returncode == 0, done.stderr
     assert "not a medical device" in done.stdout
-    assert done.stdout.count("P(blast)") == 2
+    assert "ensemble" in done.stdout
+    assert len(re.findall(r"(?:blast|normal) 0\.\d{3}", done.stdout)) == 2 * 4
+    assert len(re.findall(r"\d ms", done.stdout)) == 2 * 5
     # Two files of one name: both pictures are kept.
     assert len(list((tmp_path / "artifacts" / "demo").glob("*-1.png"))) == 2
 
@@ -41,12 +46,12 @@ def _mistakes(data: Path) -> list[tuple[list[object], str]]:
     text = data / "train.csv"
     return [
         (["-m", "evaluate", "demo", data / "gone.bmp"], "gone.bmp"),
-        (["-m", "evaluate", "demo", text], "not a BMP or PNG"),
+        (["-m", "evaluate", "demo", data / "synthetic" / "valid" / "1.bmp", text], "not a BMP, PNG or JPEG"),
         ([ROOT / "evaluate" / "run.py", "--shards", data / "nowhere"], "build the shards first"),
     ]
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", range(3))
 def test_a_mistake_ends_in_one_line_and_status_2(
     number: int, exported: Path, synthetic_data: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,117 @@
+"""One raw image through every exported network and their ensemble: what the demonstrations show."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from build_shards.preprocess import Crop, preprocess
+from contract.errors import UserError
+from contract.recipe import Recipe
+from evaluate.cell_image import CellImage
+from evaluate.predictor import Predictor, find_networks
+from evaluate.report_record import ARCHS
+from evaluate.unlike import Concern, TrainingRange, concerns, load_range
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What one network, or the ensemble, says of one cell."""
+
+    label: int
+    name: str  # of the label
+    probability: float  # of label 1, calibrated where the network's card says so
+    threshold: float  # at or above it the verdict is label 1
+    milliseconds: float  # of the network alone, without decoding and cropping
+    cam: NDArray[np.float32] | None  # [2, h, w]; the ensemble has none
+
+
+@dataclass(frozen=True)
+class Classified:
+    """All opinions on one image."""
+
+    crop: NDArray[np.uint8]  # as the first network sees it
+    opinions: dict[str, Opinion]  # by network
+    ensemble: Opinion
+    concerns: tuple[Concern, ...]
+    milliseconds: float  # crop and all networks
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The exported networks, opened, and the range of the cells they were trained on."""
+
+    predictors: dict[str, Predictor]
+    ranges: dict[str, TrainingRange | None]  # by manifest digest
+
+
+def open_networks(artifacts: Path, shards: Path, device: str, threads: int, int8: bool) -> Networks:
+    """Open every exported network below ``artifacts``, side by side; ``int8`` takes ``model.int8.onnx`` instead.
+
+    Raises ``UserError`` when there is none, one cannot be used, a wanted int8 file is missing, or class names differ.
+    """
+    paths = find_networks(artifacts, ARCHS)
+    if int8:
+        paths = {arch: _int8(path) for arch, path in paths.items()}
+    with ThreadPoolExecutor(len(paths)) as pool:
+        predictors = dict(
+            zip(paths, pool.map(lambda path: Predictor(path, device, threads), paths.values()), strict=True)
+        )
+    first = next(iter(predictors.values()))
+    for predictor in predictors.values():
+        if predictor.card.classes != first.card.classes:
+            raise UserError(
+                f"{predictor.path}: knows {predictor.card.classes}, {first.path} knows {first.card.classes}"
+            )
+    digests = dict.fromkeys(predictor.card.manifest_digest for predictor in predictors.values())
+    return Networks(predictors, {digest: load_range(artifacts, shards, digest) for digest in digests})
+
+
+def classify(cell: CellImage, networks: Networks, source: str) -> Classified:
+    """Crop by each network's own recipe, ask every network, and take the ensemble's mean.
+
+    Raises ``UserError`` naming ``source`` when the image holds no cell.
+    """
+    began = time.perf_counter()
+    crops: dict[Recipe, Crop] = {}
+    opinions, found = {}, [Concern("format", note) for note in cell.notes]
+    for arch, predictor in networks.predictors.items():
+        card = predictor.card
+        if card.recipe not in crops:
+            crops[card.recipe] = preprocess(cell.pixels, card.recipe, source)
+            found += concerns(cell.pixels, crops[card.recipe], networks.ranges[card.manifest_digest])
+        opinions[arch] = _ask(predictor, crops[card.recipe].image)
+    return Classified(
+        crop=next(iter(crops.values())).image,
+        opinions=opinions,
+        ensemble=_ensemble(list(opinions.values()), next(iter(networks.predictors.values())).card.classes),
+        concerns=tuple(dict.fromkeys(found)),
+        milliseconds=1000 * (time.perf_counter() - began),
+    )
+
+
+def _ask(predictor: Predictor, crop: NDArray[np.uint8]) -> Opinion:
+    began = time.perf_counter()
+    prediction = predictor.predict(crop[None])
+    milliseconds = 1000 * (time.perf_counter() - began)
+    label = int(prediction.labels[0])
+    name, probability = predictor.card.classes[label], float(prediction.probability[0])
+    return Opinion(label, name, probability, prediction.threshold, milliseconds, prediction.cam[0])
+
+
+def _ensemble(opinions: list[Opinion], classes: tuple[str, ...]) -> Opinion:
+    """The mean of the networks' calibrated probabilities, against the mean of their thresholds."""
+    probability = float(np.mean([opinion.probability for opinion in opinions]))
+    threshold = float(np.mean([opinion.threshold for opinion in opinions]))
+    label = int(probability >= threshold)
+    return Opinion(label, classes[label], probability, threshold, sum(o.milliseconds for o in opinions), None)
+
+
+def _int8(path: Path) -> Path:
+    found = path.with_name("model.int8.onnx")
+    if not found.is_file():
+        raise UserError(f"{found}: no such file: --int8 needs the int8 export of every network (make export)")
+    return found

@@ -1,0 +1,86 @@
+"""One image through the exported networks and their ensemble."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from build_shards.preprocess import preprocess
+from contract.errors import UserError
+from contract.model_card import METADATA_KEY, ModelCard
+from evaluate.cell_image import CellImage, read_cell
+from evaluate.classify import classify, open_networks
+from evaluate.predictor import Predictor
+
+
+def _change_card(path: Path, **changes: object) -> None:
+    model = onnx.load(path)
+    (entry,) = (prop for prop in model.metadata_props if prop.key == METADATA_KEY)
+    entry.value = dataclasses.replace(ModelCard.from_json(entry.value), **changes).to_json()
+    onnx.save(model, path)
+
+
+def test_an_opinion_is_what_the_predictor_says_of_the_crop(three: Path, shards: Path, synthetic_data: Path) -> None:
+    path = synthetic_data / "synthetic" / "valid" / "1.bmp"
+    networks = open_networks(three, shards, "cpu", 1, int8=False)
+    found = classify(read_cell(path), networks, str(path))
+    assert list(found.opinions) == ["resnet18", "resnet50", "resnet152"]
+    predictor = Predictor(three / "resnet18" / "model.onnx", "cpu", 1)
+    crop = preprocess(read_cell(path).pixels, predictor.card.recipe, "cell").image
+    expected = predictor.predict(crop[None])
+    assert (found.crop == crop).all()
+    for opinion in found.opinions.values():
+        assert opinion.probability == pytest.approx(float(expected.probability[0]), abs=1e-6)
+        assert opinion.label == expected.labels[0]
+        assert opinion.name == predictor.card.classes[opinion.label]
+        assert opinion.cam is not None
+        assert opinion.cam == pytest.approx(expected.cam[0], abs=1e-5)
+        assert opinion.milliseconds > 0
+    assert found.milliseconds > sum(opinion.milliseconds for opinion in found.opinions.values())
+
+
+def test_the_ensemble_averages_probabilities_and_thresholds(
+    three: Path, shards: Path, synthetic_data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(three, tmp_path / "artifacts")
+    cell = read_cell(synthetic_data / "synthetic" / "valid" / "1.bmp")
+    before = classify(cell, open_networks(three, shards, "cpu", 1, int8=False), "cell").ensemble
+    probability = before.probability
+    for arch, threshold in {"resnet18": 0.001, "resnet50": 0.002, "resnet152": 0.003}.items():
+        _change_card(tmp_path / "artifacts" / arch / "model.onnx", threshold=threshold)
+    after = classify(cell, open_networks(tmp_path / "artifacts", shards, "cpu", 1, int8=False), "cell")
+    assert after.ensemble.threshold == pytest.approx(0.002)
+    assert after.ensemble.probability == pytest.approx(probability)
+    assert [opinion.label for opinion in (*after.opinions.values(), after.ensemble)] == [1, 1, 1, 1]
+
+
+def test_int8_is_taken_when_asked_and_missed_by_name(three: Path, shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "artifacts"
+    shutil.copytree(three, folder)
+    for arch in ("resnet18", "resnet50"):
+        shutil.copy(folder / arch / "model.onnx", folder / arch / "model.int8.onnx")
+    with pytest.raises(UserError, match=r"resnet152/model\.int8\.onnx: no such file: --int8"):
+        open_networks(folder, shards, "cpu", 1, int8=True)
+    shutil.rmtree(folder / "resnet152")
+    networks = open_networks(folder, shards, "cpu", 1, int8=True)
+    assert {predictor.path.name for predictor in networks.predictors.values()} == {"model.int8.onnx"}
+
+
+def test_networks_of_other_classes_are_not_averaged(three: Path, shards: Path, tmp_path: Path) -> None:
+    shutil.copytree(three, tmp_path / "artifacts")
+    _change_card(tmp_path / "artifacts" / "resnet50" / "model.onnx", classes=("cat", "dog"))
+    with pytest.raises(UserError, match=r"resnet50.*knows \('cat', 'dog'\)"):
+        open_networks(tmp_path / "artifacts", shards, "cpu", 1, int8=False)
+
+
+def test_an_image_without_a_cell_and_a_folder_without_networks_are_named(
+    three: Path, shards: Path, tmp_path: Path
+) -> None:
+    networks = open_networks(three, shards, "cpu", 1, int8=False)
+    with pytest.raises(UserError, match=r"night\.bmp: all background"):
+        classify(CellImage(np.zeros((50, 50, 3), np.uint8), ()), networks, "night.bmp")
+    with pytest.raises(UserError, match="no exported network"):
+        open_networks(tmp_path, shards, "cpu", 1, int8=False)

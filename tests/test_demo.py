@@ -1,0 +1,43 @@
+"""The demonstration in the terminal: which images it takes, in which order, and what it says of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.errors import UserError
+from evaluate.demo import Demo, demo, find_images
+
+WriteImage = Callable[[Path, np.ndarray], Path]
+
+
+def test_a_folder_is_taken_in_the_order_of_its_numbers_and_what_is_unlike_is_said(
+    exported: Path, shards: Path, tmp_path: Path, write_image: WriteImage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (10, 9):
+        write_image(tmp_path / f"{number}.bmp", np.full((60, 60, 3), 40, np.uint8))
+    (tmp_path / "notes.txt").write_text("no image")
+    assert demo(Demo((tmp_path,), exported, shards, device="cpu", pictures=False)) == []
+    shown = capsys.readouterr().out
+    assert 0 < shown.index("9.bmp") < shown.index("10.bmp")
+    assert shown.count("no black background: 100% of the image's edge") == 2
+    assert not (exported / "demo").exists()
+
+
+def test_files_and_folders_mix_and_keep_their_order(tmp_path: Path, write_image: WriteImage) -> None:
+    black = np.zeros((4, 4, 3), np.uint8)
+    names = ["b/2.PNG", "b/10.png", "b/x.jpeg", "a.bmp"]
+    paths = [write_image(tmp_path / name, black) for name in names]
+    assert find_images((tmp_path / "b", tmp_path / "a.bmp")) == paths
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [((), "no image: name files or a folder"), ((".",), "no image in this folder"), (("gone.bmp",), "cannot be read")],
+)
+def test_no_image_is_a_mistake_told_before_a_network_is_opened(
+    images: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=words):
+        demo(Demo(tuple(tmp_path / image for image in images), tmp_path / "nowhere"))
