@@ -14,7 +14,7 @@ from build_shards.dataset import read_dataset
 from build_shards.preview import preview
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
-from build_shards.verify import verify
+from build_shards.verify import verify, verify_sources
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.recipe import Recipe
@@ -25,7 +25,8 @@ class Build:
     """Build shards from a folder of cells: preprocess every image, write WebDataset tars and manifest.json.
 
     The folder holds either the course's CSVs (train.csv, valid.csv, resnet_18_test.csv, ...) or the archive's
-    fold_*/{all,hem}/UID_*.bmp. A finished build of the same data and recipe is recognised and left as it is.
+    fold_*/{all,hem}/UID_*.bmp. A finished build of the same files and recipe is recognised (every file is read and
+    hashed again) and left as it is.
     """
 
     data: Path  # folder of the dataset
@@ -48,9 +49,14 @@ class Build:
 
 @dataclass(frozen=True)
 class Verify:
-    """Check shards against their manifest: hashes, counts, members, images, keys. Exit status 1 when one is bad."""
+    """Check shards against their manifest: hashes, counts, members, images, keys. Exit status 1 when one is bad.
+
+    With --data also against the dataset: every file that the shards were made of must be there, the same to the byte.
+    """
 
     shards: Annotated[Path, tyro.conf.Positional] = Path("shards")  # folder of the shards
+    data: Path | None = None  # folder of the dataset that they were made of
+    workers: int = os.cpu_count() or 1  # threads that read the dataset
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ def main() -> None:
         case Preview():
             _preview(command)
         case Verify():
-            _verify(command.shards)
+            _verify(command)
         case Synthetic():
             _refuse_negative(command.seed)
             write_synthetic(command.data, command.cells, command.seed)
@@ -135,13 +141,18 @@ def _audit(command: Audit) -> None:
     print("\n".join(str(command.out / name) for name in ("audit.json", "twins.csv", "twins.png")))
 
 
-def _verify(folder: Path) -> None:
+def _verify(command: Verify) -> None:
+    dataset = read_dataset(command.data) if command.data else None
     try:
-        manifest = verify(folder)
+        manifest = verify(command.shards)
+        if dataset is not None:
+            verify_sources(command.shards, manifest, dataset, command.workers)
     except UserError as error:
         print(f"bad: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    print(f"{folder}: {len(manifest.shards)} shards, {sum(s.samples for s in manifest.shards)} samples, all as listed")
+    samples = sum(shard.samples for shard in manifest.shards)
+    sources = f", made of the files in {command.data}" if command.data else ""
+    print(f"{command.shards}: {len(manifest.shards)} shards, {samples} samples, all as listed{sources}")
 
 
 def _build(command: Build) -> None:

@@ -17,10 +17,11 @@ import webdataset
 from build_shards.dataset import Cell
 from build_shards.plan import ShardPlan
 from build_shards.preprocess import Crop, cell_mask, preprocess, read_image
+from build_shards.sources import source_sha256
 from contract.errors import UserError
 from contract.manifest import Shard
 from contract.pixels import decode_pixels, encode_pixels
-from contract.publish import file_sha256, publish_text
+from contract.publish import file_sha256, publish_text, text_sha256
 from contract.recipe import Recipe
 from contract.record import from_json, to_json
 
@@ -32,6 +33,7 @@ class Skipped:
     source: str
     split: str
     reason: str
+    sha256: str  # of the file; "" where it could not be read
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class ShardResult:
     """A written shard, what was noticed on the way, and exact integer sums over its cell pixels."""
 
     shard: Shard
+    made_of: str  # SHA-256 over the recipe and the SHA-256 of every source, in the plan's order
     shrunk: int  # cells larger than the native window
     unnormalised: tuple[str, ...]  # keys of cells whose stain could not be normalised
     skipped: tuple[Skipped, ...]
@@ -72,7 +75,7 @@ def write_shard(job: Job) -> ShardResult:
 
 
 def _finished(record: Path, job: Job) -> ShardResult | None:
-    """The result of this very shard, when it is there and the shard's bytes are what it says."""
+    """The result of this very shard, when it is there, the shard's bytes are what it says, and so are its sources."""
     path = job.staging / job.plan.name
     if not (record.is_file() and path.is_file()):
         return None
@@ -80,7 +83,12 @@ def _finished(record: Path, job: Job) -> ShardResult | None:
         result = from_json(ShardResult, record.read_text(encoding="utf-8"), str(record))
     except (UserError, UnicodeDecodeError):
         return None
-    return result if file_sha256(path) == result.shard.sha256 else None
+    made_of = _made_of(job.recipe, [source_sha256(cell.file) for _, cell in job.plan.keyed_cells])
+    return result if file_sha256(path) == result.shard.sha256 and made_of == result.made_of else None
+
+
+def _made_of(recipe: Recipe, sources: list[str]) -> str:
+    return text_sha256(json.dumps([recipe.to_json(), *sources]))
 
 
 def _write(job: Job) -> ShardResult:
@@ -89,6 +97,7 @@ def _write(job: Job) -> ShardResult:
     shrunk, counts = 0, [0, 0]
     skipped: list[Skipped] = []
     unnormalised: list[str] = []
+    sources: list[str] = []
     pixels, total, squares = 0, np.zeros(3, np.int64), np.zeros(3, np.int64)
     with temporary.open("wb") as file, webdataset.TarWriter(file, encoder=False, mtime=0) as tar:
         for key, cell in plan.keyed_cells:
@@ -98,10 +107,13 @@ def _write(job: Job) -> ShardResult:
             except UserError as error:
                 if not job.skip_bad:
                     raise
-                skipped.append(Skipped(cell.source, cell.split, str(error)))
+                sources.append(source_sha256(cell.file))
+                reason = str(error).removeprefix(f"{cell.file}: ")  # where the dataset lies is nothing to record
+                skipped.append(Skipped(cell.source, cell.split, reason, sources[-1]))
                 continue
+            sources.append(hashlib.sha256(data).hexdigest())
             members = encode_pixels(crop.image, job.recipe)
-            tar.write(_sample(key, cell, crop, data, members))
+            tar.write(_sample(key, cell, crop, sources[-1], members))
             stored = decode_pixels(members, job.recipe, key) if job.recipe.format == "jpg" else crop.image
             values = stored[cell_mask(stored)].astype(np.int64)
             pixels, total, squares = pixels + len(values), total + values.sum(0), squares + (values**2).sum(0)
@@ -115,21 +127,17 @@ def _write(job: Job) -> ShardResult:
     samples, sha256 = len(plan.keyed_cells) - len(skipped), file_sha256(temporary)
     shard = Shard(plan.name, plan.split, samples, tuple(counts), temporary.stat().st_size, sha256)
     os.replace(temporary, path)
-    return ShardResult(shard, shrunk, tuple(unnormalised), tuple(skipped), pixels, _triple(total), _triple(squares))
+    made_of, sums = _made_of(job.recipe, sources), (pixels, _triple(total), _triple(squares))
+    return ShardResult(shard, made_of, shrunk, tuple(unnormalised), tuple(skipped), *sums)
 
 
 def _triple(values: np.ndarray) -> tuple[int, int, int]:
     return int(values[0]), int(values[1]), int(values[2])
 
 
-def _sample(key: str, cell: Cell, crop: Crop, data: bytes, members: dict[str, bytes]) -> dict[str, object]:
+def _sample(key: str, cell: Cell, crop: Crop, sha256: str, members: dict[str, bytes]) -> dict[str, object]:
     """One sample as ``TarWriter`` takes it: the image's members, the label if any, and where it came from."""
-    info = {
-        "source": cell.source,
-        "subject": cell.subject,
-        "box": crop.box,
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
+    info = {"source": cell.source, "subject": cell.subject, "box": crop.box, "sha256": sha256}
     sample: dict[str, object] = {"__key__": key, **members, "json": json.dumps(info).encode()}
     if cell.label is not None:
         sample["cls"] = str(cell.label).encode()

@@ -1,7 +1,8 @@
 """Write a dataset as WebDataset shards: worker processes write them beside their place, the manifest comes last.
 
 A build stages its shards in ``.building-<digest>/`` inside the output folder, named after everything that decides its
-bytes. Killed at any moment, the same command finds that folder, takes up its whole shards and goes on.
+bytes but the sources' own. Killed at any moment, the same command finds that folder, takes up its whole shards, each
+only if its sources are still the same to the byte, and goes on.
 """
 
 import csv
@@ -12,16 +13,17 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from tqdm import tqdm
 
 from build_shards.dataset import Dataset
+from build_shards.finished import finished_build
 from build_shards.plan import ShardPlan, plan_shards
 from build_shards.pool import map_in_order
 from build_shards.shard_writer import Job, ShardResult, Skipped, write_shard
+from build_shards.sources import COLUMNS, SKIPPED
 from build_shards.stain_target import fit_recipe
 from build_shards.summary import make_manifest
 from contract.errors import UserError
@@ -30,7 +32,6 @@ from contract.publish import file_sha256, publish_text, text_sha256
 from contract.recipe import Recipe
 
 INFO = "_info.json"  # what timm's WebDataset reader looks for
-SKIPPED = "skipped.csv"
 LOCK = ".lock"
 
 
@@ -45,14 +46,14 @@ def build(
 ) -> tuple[Manifest, bool]:
     """Write the shards of ``dataset`` and their manifest into ``folder``; returns it, and whether it was built now.
 
-    A finished build of the same dataset and recipe is left as it is. Bytes do not depend on ``workers``, nor on being
-    interrupted. Raises ``UserError`` when ``folder`` holds another build and not ``force``, when another build is at
-    work there, and for any bad image unless ``skip_bad`` (then it is listed in skipped.csv); an error leaves nothing
-    of this build behind.
+    A finished build of the same sources (to the byte) and recipe is left as it is. Bytes do not depend on ``workers``,
+    nor on being interrupted. Raises ``UserError`` when ``folder`` holds another build and not ``force``, when another
+    build is at work there, and for any bad image unless ``skip_bad`` (then it is listed in skipped.csv); an error
+    leaves nothing of this build behind.
     """
     plans = plan_shards(dataset, multiple_of)
     if (folder / NAME).exists() and not force:
-        manifest = _finished(dataset, recipe, plans, folder)
+        manifest = finished_build(dataset, recipe, len(plans), folder, workers, skip_bad)
         if any(folder.glob(".building-*")) or (folder / LOCK).exists():  # killed after it had published
             with _locked(folder):
                 _clear_staging(folder, None)
@@ -121,24 +122,6 @@ def _locked(folder: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _finished(dataset: Dataset, recipe: Recipe, plans: list[ShardPlan], folder: Path) -> Manifest:
-    """The manifest that is there, when it is of this dataset and recipe; else a refusal that says what differs."""
-    manifest = load_manifest(folder)
-    differing = {
-        f"another recipe ({manifest.recipe})": replace(manifest.recipe, target=()) != recipe,
-        f"other sources (of {manifest.dataset})": manifest.source_digest != dataset.digest,
-        f"another name ({manifest.dataset!r}, not {dataset.name!r})": manifest.dataset != dataset.name,
-        f"another number of shards ({len(manifest.shards)}, not {len(plans)})": len(manifest.shards) != len(plans),
-    }
-    for what, differs in differing.items():
-        if differs:
-            raise UserError(f"{folder}: holds shards of {what}: --force builds them anew")
-    missing = [shard.name for shard in manifest.shards if not (folder / shard.name).is_file()]
-    if missing:
-        raise UserError(f"{folder / missing[0]}: the manifest lists this shard and it is gone: --force builds anew")
-    return manifest
-
-
 def _write_shards(jobs: list[Job], workers: int) -> list[ShardResult]:
     total = sum(len(job.plan.keyed_cells) for job in jobs)
     results = []
@@ -187,8 +170,8 @@ def _listed(folder: Path) -> list[Path]:
 def _skipped_csv(skipped: list[Skipped]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["Path", "split", "reason"])
-    writer.writerows([s.source, s.split, s.reason] for s in skipped)
+    writer.writerow(COLUMNS)
+    writer.writerows([s.source, s.split, s.reason, s.sha256] for s in skipped)
     return text.getvalue()
 
 

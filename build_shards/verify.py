@@ -1,7 +1,9 @@
-"""Check finished shards against their manifest, down to every pixel that can be decoded."""
+"""Check finished shards against their manifest, down to every pixel, and against the sources they were made of."""
 
 from pathlib import Path
 
+from build_shards.dataset import Dataset
+from build_shards.sources import content_difference, listing_difference, recorded_sources
 from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
 from contract.shard_reader import SplitReader
@@ -27,6 +29,17 @@ def verify(folder: Path) -> Manifest:
                 raise UserError(f"{sample.shard}: {sample.key} has {'no' if split.labelled else 'a'} label")
             _check_content(reader, position)
     return manifest
+
+
+def verify_sources(folder: Path, manifest: Manifest, dataset: Dataset, workers: int) -> None:
+    """Check that the shards were made of the very files of ``dataset``, whatever its split.
+
+    Raises ``UserError`` that names the first source that is new, gone or changed.
+    """
+    recorded = recorded_sources(folder, manifest)
+    difference = listing_difference(dataset, recorded) or content_difference(dataset, recorded, workers)
+    if difference is not None:
+        raise UserError(f"{folder}: was made of other sources: {difference}")
 
 
 def _check_content(reader: SplitReader, position: int) -> None:

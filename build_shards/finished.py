@@ -1,0 +1,54 @@
+"""Recognise a finished build: of the same recipe and the same sources to the byte, with every shard intact."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from build_shards.dataset import Dataset
+from build_shards.sources import content_difference, listing_difference, placing_difference, recorded_sources
+from contract.errors import UserError
+from contract.manifest import Manifest, load_manifest
+from contract.recipe import Recipe
+
+
+def finished_build(
+    dataset: Dataset, recipe: Recipe, shards: int, folder: Path, workers: int, skip_bad: bool
+) -> Manifest:
+    """The manifest in ``folder``, when a build of ``dataset`` by ``recipe`` into so many ``shards`` would end in it.
+
+    Raises ``UserError`` that says what differs: recipe, name, number of shards, the first source that is new, gone,
+    placed otherwise or changed; and for a shard that is gone or damaged.
+    """
+    manifest = load_manifest(folder)
+    left_out = manifest.skipped and not skip_bad
+    differing = {
+        f"another recipe ({manifest.recipe})": replace(manifest.recipe, target=()) != recipe,
+        f"another name ({manifest.dataset!r}, not {dataset.name!r})": manifest.dataset != dataset.name,
+        f"another split (by {manifest.split_by}, not {dataset.split_by})": manifest.split_by != dataset.split_by,
+        f"all but {manifest.skipped} cells, which --skip-bad left out": left_out,
+    }
+    for what, differs in differing.items():
+        _refuse_if(bool(differs), folder, what)
+    missing = [shard.name for shard in manifest.shards if not (folder / shard.name).is_file()]
+    if missing:
+        raise UserError(f"{folder / missing[0]}: the manifest lists this shard and it is gone: --force builds anew")
+    difference = _source_difference(dataset, folder, manifest, workers)
+    _refuse_if(difference is not None, folder, f"other sources (of {manifest.dataset}: {difference})")
+    count = len(manifest.shards)
+    _refuse_if(count != shards, folder, f"another plan ({count} shards, not {shards})")
+    return manifest
+
+
+def _source_difference(dataset: Dataset, folder: Path, manifest: Manifest, workers: int) -> str | None:
+    recorded = recorded_sources(folder, manifest)
+    listed = listing_difference(dataset, recorded) or placing_difference(dataset, recorded)
+    if listed is not None:
+        return listed
+    changed = content_difference(dataset, recorded, workers)
+    if changed is None and manifest.source_digest != dataset.digest:
+        return "the order of the cells, or the IDs of a submission"
+    return changed
+
+
+def _refuse_if(differs: bool, folder: Path, what: str) -> None:
+    if differs:
+        raise UserError(f"{folder}: holds shards of {what}: --force builds them anew")
