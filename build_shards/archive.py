@@ -5,14 +5,14 @@ Gupta & Gupta 2019, ALL Challenge dataset of ISBI 2019, The Cancer Imaging Archi
 """
 
 import re
-from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from build_shards.dataset import Cell, Dataset
+from build_shards.deal import deal_cells
 from contract.errors import UserError
 
 # The archive writes one subject as H3 and as h3.
@@ -37,12 +37,11 @@ def read_archive(folder: Path, split_by: Literal["subject", "image"], seed: int)
     cells = [_cell(folder, file) for fold in folds for file in _files(fold, folds)]
     if not cells:
         raise UserError(f"{folder}: its fold_*/all and fold_*/hem folders hold no images")
-    groups = [cell.subject if split_by == "subject" else cell.source for cell in cells]
-    split_of = _split_groups([str(group) for group in groups], [int(cell.label or 0) for cell in cells], seed)
-    placed = [
-        Cell(c.file, c.source, split_of[str(group)], c.label, c.subject) for c, group in zip(cells, groups, strict=True)
-    ]
-    placed.sort(key=lambda cell: (list(SHARES).index(cell.split), cell.source))
+    groups = [str(cell.subject) if split_by == "subject" else cell.source for cell in cells]
+    part_of = deal_cells(groups, [cell.label for cell in cells], list(SHARES.values()), seed)
+    names = list(SHARES)
+    placed = [replace(cell, split=names[part_of[group]]) for cell, group in zip(cells, groups, strict=True)]
+    placed.sort(key=lambda cell: (names.index(cell.split), cell.source))
     return Dataset(folder.resolve().name, "archive", split_by, (*placed, *_read_prelim(folder)), ())
 
 
@@ -61,27 +60,6 @@ def _cell(folder: Path, file: Path) -> Cell:
     if match is None or match["cls"] != file.parent.name:
         raise UserError(f"{file}: its name is not UID_SUBJECT_FIELD_CELL_{file.parent.name}.bmp")
     return Cell(file, file.relative_to(folder).as_posix(), "", LABELS[match["cls"]], match["subject"].upper())
-
-
-def _split_groups(groups: list[str], labels: list[int], seed: int) -> dict[str, str]:
-    """Give every group a split, class by class: largest groups first, each to the split that lacks most.
-
-    Groups of one size come in an order drawn from ``seed``.
-    """
-    sizes: dict[int, dict[str, int]] = {0: defaultdict(int), 1: defaultdict(int)}
-    for group, label in zip(groups, labels, strict=True):
-        sizes[label][group] += 1
-    split_of: dict[str, str] = {}
-    for label, size_of in sorted(sizes.items()):
-        names = sorted(size_of)
-        np.random.default_rng([seed, label]).shuffle(names)
-        names.sort(key=lambda name: -size_of[name])
-        total, filled = sum(size_of.values()), dict.fromkeys(SHARES, 0)
-        for name in names:
-            split = max(SHARES, key=lambda s: SHARES[s] * total - filled[s])
-            split_of[name] = split
-            filled[split] += size_of[name]
-    return split_of
 
 
 def _read_prelim(folder: Path) -> list[Cell]:

@@ -1,10 +1,8 @@
 """Audit a dataset before its split is trusted: twins, subjects under several ids, class balance, outliers."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +10,11 @@ from tqdm import tqdm
 
 from build_shards.dataset import Cell, Dataset
 from build_shards.fingerprint import Fingerprint, fingerprint
+from build_shards.people import Link, find_links, join, name_people
 from build_shards.pool import map_in_order
-from build_shards.twins import TWIN, Chance, Match, find_twins
+from build_shards.twin_search import compare_prints, in_order
+from build_shards.twins import TWIN, Chance, Match
 
-SURE = 0.05  # expected chance pairs in the whole dataset, below which one near-identical pair joins two ids
 OUTLIER = 3.5  # robust z-score (Iglewicz & Hoaglin 1993)
 FIRST = ("train", "valid", "test")  # splits in this order, then any others by name
 MINIMUM = 10  # cells of a class, below which it has no outliers
@@ -34,21 +33,6 @@ class Twin:
     identical: bool  # byte-identical files
     correlation: float  # of the aligned textures; 1 for identical files
     turns: int  # quarter turns, counter-clockwise, that bring the first onto the second
-
-
-@dataclass(frozen=True)
-class Link:
-    """Two subject ids that share cells."""
-
-    first: str
-    second: str
-    identical: int  # pairs of byte-identical files
-    near: int  # pairs of near-identical images
-    lowest: float  # correlation
-    median: float
-    highest: float
-    chance: float  # expected number of chance pairs as high as ``highest`` in the whole dataset; 0 if identical
-    joined: bool  # into one identity: identical files, two pairs, or one pair with a chance below SURE
 
 
 @dataclass(frozen=True)
@@ -96,28 +80,29 @@ class Audit:
     outliers: tuple[Outlier, ...]
 
 
-def audit(dataset: Dataset, workers: int) -> Audit:
+def audit(dataset: Dataset, workers: int, cache: Path | None = None) -> Audit:
     """Look at every image of ``dataset``; the result depends neither on ``workers`` nor on the order of its cells.
 
+    A search for twins among the very same images that lies in the folder ``cache`` is not repeated.
     Raises ``UserError`` naming the file for an image that cannot be read or is all background.
     """
-    cells = sorted(dataset.cells, key=lambda cell: cell.source)
+    cells = in_order(dataset.cells)
     found = map_in_order(fingerprint, [cell.file for cell in cells], workers, chunk=32)
     prints = list(tqdm(found, total=len(cells), unit="cell", desc="audit", disable=None))
-    matches, chance = find_twins(prints, workers)
-    twins = tuple(_twin(match, cells) for match in matches)
-    links = _links(twins, chance)
-    people = _join(link for link in links if link.joined)
-    labels = [(cells[m.first].label, cells[m.second].label) for m in matches]
+    search = compare_prints(cells, prints, workers, cache)
+    twins = tuple(_twin(match, cells) for match in search.matches)
+    links = find_links(cells, search.matches, search.chance, dataset.stated)
+    people = join(links)
+    labels = [(cells[m.first].label, cells[m.second].label) for m in search.matches]
     return Audit(
         dataset=dataset.name,
         layout=dataset.layout,
         split_by=dataset.split_by,
         cells=len(cells),
         threshold=TWIN,
-        chance=chance,
+        chance=search.chance,
         label_conflicts=sum(None not in pair and pair[0] != pair[1] for pair in labels),
-        splits=_splits(dataset, twins, _names(people)),
+        splits=_splits(dataset, twins, name_people(people)),
         identities=people,
         links=links,
         twins=twins,
@@ -125,52 +110,10 @@ def audit(dataset: Dataset, workers: int) -> Audit:
     )
 
 
-def identities(audit: Audit) -> dict[str, str]:
-    """The identity of each subject id that shares a person with another: ``{"51": "51+75+78", ...}``.
-
-    An id that is not in it is a person of its own: ``identities(audit).get(subject, subject)``.
-    """
-    return _names(audit.identities)
-
-
 def _twin(match: Match, cells: list[Cell]) -> Twin:
     a, b = cells[match.first], cells[match.second]
     where = (a.source, b.source, a.split, b.split, a.subject, b.subject)
     return Twin(*where, match.identical, match.correlation, match.turns)
-
-
-def _links(twins: tuple[Twin, ...], chance: Chance) -> tuple[Link, ...]:
-    shared: dict[tuple[str, str], list[Twin]] = {}
-    for twin in twins:
-        a, b = twin.first_subject, twin.second_subject
-        if a is not None and b is not None and a != b:
-            first, second = sorted((a, b), key=_natural)
-            shared.setdefault((first, second), []).append(twin)
-    ordered = sorted(shared.items(), key=lambda item: tuple(map(_natural, item[0])))
-    return tuple(_link(first, second, pairs, chance) for (first, second), pairs in ordered)
-
-
-def _link(first: str, second: str, twins: list[Twin], chance: Chance) -> Link:
-    values, identical = [twin.correlation for twin in twins], sum(twin.identical for twin in twins)
-    risk = 0.0 if identical else chance.expected(max(values))
-    joined = identical > 0 or len(twins) >= 2 or risk < SURE
-    middle = round(median(values), 4)
-    return Link(first, second, identical, len(twins) - identical, min(values), middle, max(values), risk, joined)
-
-
-def _join(links: Iterable[Link]) -> tuple[tuple[str, ...], ...]:
-    """Groups of ids that are linked, directly or through others."""
-    groups: dict[str, set[str]] = {}
-    for link in links:
-        merged = groups.get(link.first, {link.first}) | groups.get(link.second, {link.second})
-        groups.update(dict.fromkeys(merged, merged))
-    return tuple(
-        sorted({tuple(sorted(group, key=_natural)) for group in groups.values()}, key=lambda g: _natural(g[0]))
-    )
-
-
-def _names(people: tuple[tuple[str, ...], ...]) -> dict[str, str]:
-    return {subject: "+".join(group) for group in people for subject in group}
 
 
 def _splits(dataset: Dataset, twins: tuple[Twin, ...], names: dict[str, str]) -> tuple[SplitAudit, ...]:
@@ -223,9 +166,3 @@ def _far(kind: str, cells: list[Cell], values: NDArray[np.float64], scale: NDArr
             value = round(float(values[i]), 4)
             found.append(Outlier(cells[i].source, cells[i].split, kind, value, round(float(score), 2)))
     return found
-
-
-def _natural(text: str) -> tuple[str | int, ...]:
-    """Sort key that puts H2 before H10; text and numbers alternate, so keys always compare."""
-    parts = re.split(r"([0-9]+)", text)
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))

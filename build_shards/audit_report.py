@@ -50,6 +50,9 @@ def print_audit(audit: Audit) -> None:
     if audit.links:
         console.print(_link_table(audit))
     identical = sum(twin.identical for twin in audit.twins)
+    for split in audit.splits:
+        if split.twins_in_train:
+            console.print(f"{split.twins_in_train} of the {split.cells} images of {split.name} have a twin in train")
     kinds = Counter(outlier.kind for outlier in audit.outliers)
     console.print(
         f"{len(audit.twins)} twins (two images of one cell): {identical} identical files, "
@@ -76,11 +79,12 @@ def _split_table(audit: Audit) -> Table:
 
 def _link_table(audit: Audit) -> Table:
     table = Table(title="subject ids that share cells")
-    for name in ("ids", "identical", "near", "lowest", "median", "highest", "by chance", "joined"):
+    for name in ("ids", "stated", "identical", "near", "lowest", "median", "highest", "by chance", "joined"):
         table.add_column(name, justify="right" if name != "ids" else "left")
     for link in audit.links:
-        numbers = (f"{value:.3f}" for value in (link.lowest, link.median, link.highest))
-        counts = (str(link.identical), str(link.near))
+        values = (link.lowest, link.median, link.highest)
+        numbers = ("-" if value is None else f"{value:.3f}" for value in values)
+        counts = (str(link.stated), str(link.identical), str(link.near))
         joined = "yes" if link.joined else "no"
         table.add_row(f"{link.first} = {link.second}", *counts, *numbers, f"{link.chance:.1e}", joined)
     return table

@@ -10,9 +10,10 @@ import tyro
 
 from build_shards.audit import audit
 from build_shards.audit_report import print_audit, write_audit
-from build_shards.dataset import read_dataset
+from build_shards.dataset import Dataset, read_dataset
 from build_shards.preview import preview
 from build_shards.shards import build
+from build_shards.split import SplitChoice, describe, find_people, split_dataset
 from build_shards.synthetic import write_synthetic
 from build_shards.verify import verify, verify_sources
 from contract.errors import UserError
@@ -39,8 +40,13 @@ class Build:
     window: int = Recipe.window  # side of the native crop in source pixels
     format: Literal["png", "jpg", "npy"] = Recipe.format  # of a stored image: png and npy lossless, jpg smallest
     quality: int | None = Recipe.quality  # of jpg, 1 to 100: --format jpg needs it
-    split: Literal["subject", "image"] = "subject"  # how the archive layout is split; image leaks subjects
-    seed: int = 0  # of the archive layout's split
+    # who is held out: people (identity: ids of one person joined by their cells, subject: by id alone), single images
+    # (leaks people), or as train.csv and valid.csv say (given); auto: identity where subjects are known, else given
+    split: Literal["auto", "identity", "subject", "image", "given"] = "auto"
+    folds: int = 0  # cut into so many folds, of which --fold is valid and the others are train; 0: no folds
+    fold: int = 0  # the fold that is held out: 1 to --folds
+    seed: int = 0  # of the split
+    cache: Path = Path("artifacts/cache")  # keeps the search for people, for the next build of the same images
     workers: int = os.cpu_count() or 1  # processes; the bytes do not depend on it
     shards_multiple_of: int = 1  # the number of shards of every split divides by this (ranks times workers)
     skip_bad: bool = False  # leave out cells that cannot be read, list them in skipped.csv, count them in the manifest
@@ -70,6 +76,7 @@ class Audit:
     data: Path  # folder of the dataset
     out: Path = Path("artifacts/audit")  # folder to write
     workers: int = os.cpu_count() or 1  # processes; the result does not depend on it
+    cache: Path = Path("artifacts/cache")  # keeps the search for twins, for the next build of the same images
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ def _refuse_negative(seed: int) -> None:
 
 def _audit(command: Audit) -> None:
     dataset = read_dataset(command.data)
-    result = audit(dataset, command.workers)
+    result = audit(dataset, command.workers, command.cache)
     write_audit(result, dataset, command.out)
     print_audit(result)
     print("\n".join(str(command.out / name) for name in ("audit.json", "twins.csv", "twins.png")))
@@ -159,11 +166,6 @@ def _build(command: Build) -> None:
     _refuse_negative(command.seed)
     if command.shards_multiple_of < 1:
         raise UserError(f"--shards-multiple-of {command.shards_multiple_of}: must be 1 or more")
-    dataset = read_dataset(command.data, command.split, command.seed)
-    if command.name:
-        dataset = replace(dataset, name=command.name)
-    if dataset.split_by == "image":
-        print("warning: --split image puts cells of one subject into train and test: accuracy will look too good")
     recipe = Recipe(
         stain=command.stain,
         crop=command.crop,
@@ -172,6 +174,7 @@ def _build(command: Build) -> None:
         format=command.format,
         quality=command.quality,
     )
+    dataset = _read_split(command)
     manifest, built = build(
         dataset,
         recipe,
@@ -182,6 +185,20 @@ def _build(command: Build) -> None:
         command.skip_bad,
     )
     print(_summary(manifest, command.shards, built))
+
+
+def _read_split(command: Build) -> Dataset:
+    """The dataset, split as the command says; what that did is printed in one line."""
+    read = read_dataset(command.data)
+    if command.name:
+        read = replace(read, name=command.name)
+    choice = SplitChoice(command.split, command.folds, command.fold, command.seed)
+    dataset = split_dataset(
+        read, choice, lambda data: find_people(data, command.workers, command.cache, command.skip_bad)
+    )
+    if dataset.split_by != "given":
+        print(describe(read, dataset))
+    return dataset
 
 
 def _summary(manifest: Manifest, folder: Path, built: bool) -> str:

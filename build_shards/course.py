@@ -3,11 +3,13 @@
 import json
 import re
 import warnings
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from build_shards.dataset import Cell, Dataset, cell_file
+from build_shards.archive import NAME as ARCHIVE_NAME
+from build_shards.dataset import Cell, Dataset, cell_file, natural
 from contract.errors import UserError
 from contract.manifest import Submission
 
@@ -22,7 +24,7 @@ def read_course(folder: Path) -> Dataset:
     Raises ``UserError`` for a CSV that is missing, empty or without its columns, a label other than 0 and 1,
     a path twice, in two splits, outside the folder or without a file.
     """
-    subjects = _read_subjects(folder)
+    subjects, stated = _read_subjects(folder)
     cells: list[Cell] = []
     for split in ("train", "valid"):
         cells += _read_split(folder, f"{split}.csv", split, subjects)
@@ -30,9 +32,9 @@ def read_course(folder: Path) -> Dataset:
     for split in dict.fromkeys(submission.split for submission in submissions):
         wanted = [i for s in submissions if s.split == split for i in s.ids]
         ids = {_normal(i): i for i in reversed(wanted)}.values()  # one cell, however its path is spelled
-        cells += [Cell(folder / i, i, split, None, subjects.get(_normal(i))) for i in sorted(ids, key=_natural)]
+        cells += [Cell(folder / i, i, split, None, subjects.get(_normal(i))) for i in sorted(ids, key=natural)]
     _refuse_shared_paths(cells)
-    return Dataset(_name(folder), "course", "given", tuple(cells), tuple(submissions))
+    return Dataset(_name(folder), "course", "given", tuple(cells), tuple(submissions), stated)
 
 
 def _read_split(folder: Path, csv: str, split: str, subjects: dict[str, str]) -> list[Cell]:
@@ -66,14 +68,32 @@ def _read_submissions(folder: Path) -> list[Submission]:
     return submissions
 
 
-def _read_subjects(folder: Path) -> dict[str, str]:
-    """Subject of each normalised path from the optional subjects.csv."""
+def _read_subjects(folder: Path) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
+    """Subject of each normalised path from the optional subjects.csv, and the ids that it says are one person.
+
+    Its optional column ``original`` may name several archive files of one image, joined by ``|``.
+    """
     csv = folder / "subjects.csv"
     if not csv.exists():
-        return {}
+        return {}, ()
     table = _read_csv(csv, ("Path", "subject"))
     subjects = zip(map(_normal, table["Path"]), table["subject"], strict=True)
-    return {path: subject for path, subject in subjects if subject}  # a blank is unknown, not a person
+    stated: list[tuple[str, str]] = []
+    if "original" in table.columns:
+        for line, (subject, original) in enumerate(zip(table["subject"], table["original"], strict=True), start=2):
+            stated += _one_person(subject, original, f"{csv}, line {line}") if "|" in original else []
+    return {path: subject for path, subject in subjects if subject}, tuple(stated)  # a blank is unknown, not a person
+
+
+def _one_person(subject: str, original: str, where: str) -> list[tuple[str, str]]:
+    """Pairs of the different ids that ``original`` and ``subject`` give one image."""
+    ids = {subject} - {""}
+    for name in original.split("|"):
+        match = ARCHIVE_NAME.fullmatch(PurePosixPath(name).name)
+        if match is None:
+            raise UserError(f"{where}: the original {name!r} is not an archive file, UID_SUBJECT_FIELD_CELL_CLASS.bmp")
+        ids.add(match["subject"].upper())
+    return list(pairwise(sorted(ids, key=natural)))
 
 
 def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -121,9 +141,3 @@ def _name(folder: Path) -> str:
 
 def _normal(path: str) -> str:
     return str(PurePosixPath(path))
-
-
-def _natural(path: str) -> tuple[str | int, ...]:
-    """Sort key that puts 2.bmp before 10.bmp; text and numbers alternate, so keys always compare."""
-    parts = re.split(r"([0-9]+)", path)
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))

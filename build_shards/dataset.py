@@ -1,6 +1,7 @@
 """What a dataset is, and which of the two layouts a folder holds."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -27,18 +28,26 @@ class Cell:
 
 @dataclass(frozen=True)
 class Dataset:
-    """All cells of a folder, split; the order is the CSVs' (course) or the names' (archive), never the disk's."""
+    """All cells of a folder, split.
+
+    The order is the CSVs' (course, as given) or the paths' (archive, and any other split), never the disk's.
+    """
 
     name: str
     layout: Literal["course", "archive"]
-    split_by: Literal["given", "subject", "image"]
+    split_by: Literal["given", "identity", "subject", "image"]
     cells: tuple[Cell, ...]
     submissions: tuple[Submission, ...]
+    stated: tuple[tuple[str, str], ...] = ()  # two subject ids under which a table of the dataset names one image
+    folds: int = 0  # 0 where there are no folds
+    fold: int = 0  # 1 to ``folds``: the one that is "valid"
+    identities: dict[str, str] = field(default_factory=dict)  # of every subject id, where the split is by identity
 
     @property
     def digest(self) -> str:
-        """SHA-256 over split, path, label, subject and file size of every cell, and over the submissions."""
-        lines = [f"{c.split}\t{c.source}\t{c.label}\t{c.subject}\t{c.file.stat().st_size}" for c in self.cells]
+        """SHA-256 over split, path, label, subject and file size of every cell, submissions and kind of split."""
+        lines = [f"{self.split_by}\t{self.folds}\t{self.fold}", *(f"{k}\t{v}" for k, v in self.identities.items())]
+        lines += [f"{c.split}\t{c.source}\t{c.label}\t{c.subject}\t{c.file.stat().st_size}" for c in self.cells]
         lines += [f"{s.name}\t{s.split}\t{i}" for s in self.submissions for i in s.ids]
         return text_sha256("\n".join(lines))
 
@@ -82,3 +91,9 @@ def cell_file(root: Path, written: str, source: str) -> Path:
     if not file.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{source}: the path {written!r} leaves the folder through a link")
     return file
+
+
+def natural(text: str) -> tuple[str | int, ...]:
+    """Sort key that puts 2 before 10 and H2 before H10; text and numbers alternate, so keys always compare."""
+    parts = re.split(r"([0-9]+)", text)
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))

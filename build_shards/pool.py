@@ -13,11 +13,11 @@ Result = TypeVar("Result")
 
 
 def map_in_order(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, chunk: int = 1) -> Iterator[Result]:
-    """Results of ``work`` in the order of ``jobs``, from at most ``workers`` processes (in this one for 1).
+    """Results of ``work`` in the order of ``jobs``, from at most ``workers`` processes (in this one where one is enough).
 
     Raises ``UserError`` when a worker process is killed, and whatever ``work`` raises.
     """
-    if workers <= 1:
+    if workers <= 1 or len(jobs) <= chunk:
         yield from map(work, jobs)
         return
     context = multiprocessing.get_context("spawn")  # forking a process that runs threads can lock up

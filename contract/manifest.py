@@ -9,7 +9,7 @@ from contract.publish import text_sha256
 from contract.recipe import Recipe
 from contract.record import from_json, to_json
 
-FORMAT = 1
+FORMAT = 2
 NAME = "manifest.json"
 CLASSES = ("normal", "blast")  # label 0 and label 1
 SHARD_NAME = re.compile(r"[A-Za-z0-9_-]+-[0-9]{6}\.tar")
@@ -66,8 +66,11 @@ class Manifest:
     format: int
     dataset: str  # a person's name for the data; says "synthetic" where cells are drawn
     layout: str
-    split_by: str  # "given", "subject" or "image"
-    source_digest: str  # SHA-256 of the list of sources: split, path, label, subject, bytes
+    split_by: str  # "given", "identity", "subject" or "image"
+    folds: int  # 0 where there are no folds
+    fold: int  # 1 to ``folds``: "valid" is this fold and "train" all others
+    identities: dict[str, str]  # identity of every subject id, "51+75+78" for several of one person; {} if not searched
+    source_digest: str  # SHA-256 of the list of sources: split, path, label, subject, bytes, and of the kind of split
     classes: tuple[str, ...]
     recipe: Recipe
     pixels: PixelStatistics
@@ -92,6 +95,10 @@ class Manifest:
     def digest(self) -> str:
         """SHA-256 of the manifest's own text: names the data in checkpoints and reports."""
         return text_sha256(self.to_json())
+
+    def identity(self, subject: str | None) -> str | None:
+        """Who a sample's ``subject`` is: the identity that its ids were joined into, else the id; None if unknown."""
+        return None if subject is None else self.identities.get(subject, subject)
 
     def split(self, name: str) -> Split:
         """The split called ``name``; raises ``UserError`` that lists the splits there are."""

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from build_shards.audit import Audit, audit, identities
+from build_shards.audit import Audit, audit
 from build_shards.audit_report import print_audit, telling, write_audit
 from build_shards.dataset import Cell, Dataset, read_dataset
 from build_shards.fingerprint import fingerprint
+from build_shards.people import name_people
 from build_shards.synthetic import draw_cell
 from build_shards.twins import TWIN, Chance, candidates, compare, describe, find_twins
 from contract.errors import UserError
@@ -149,7 +150,7 @@ def test_identical_files_are_said_to_be_identical(audited: Audit) -> None:
 
 def test_ids_are_joined_transitively(audited: Audit) -> None:
     assert audited.identities == (("A", "B", "C"),)
-    assert identities(audited) == dict.fromkeys("ABC", "A+B+C")
+    assert name_people(audited.identities) == dict.fromkeys("ABC", "A+B+C")
     (ab, bc) = audited.links
     assert (ab.first, ab.second, ab.identical, ab.near, ab.joined) == ("A", "B", 0, 2, True)
     assert (bc.first, bc.second, bc.identical, bc.near, bc.chance) == ("B", "C", 1, 0, 0.0)

@@ -155,9 +155,13 @@ def test_synthetic_and_build_work_as_commands_and_print_a_summary(tmp_path: Path
     drawn = start("synthetic", "--data", data, "--cells", 20)
     assert (drawn.returncode, drawn.stderr) == (0, "")
     assert drawn.stdout == f"20 synthetic cells in {data}\n"
-    built = start("build", "--data", data, "--shards", out, "--size", 33, "--workers", 1)
+    built = start("build", "--data", data, "--shards", out, "--size", 33, "--workers", 1, "--cache", tmp_path / "cache")
     assert (built.returncode, built.stderr) == (0, "")
-    summary = built.stdout.splitlines()
+    note, *summary = built.stdout.splitlines()
+    assert note.startswith("NOTE: split by identity: train 12 cells of ")
+    assert note.endswith(
+        "--split given keeps train.csv and valid.csv as the course made them (needed to compare with its boards)"
+    )
     assert summary[0] == f"synthetic cells (drawn, not real): built in {out}"
     assert summary[1].startswith("  train: 12 cells (")
     assert "subjects (" in summary[2]
@@ -200,7 +204,7 @@ def test_format_and_quality_reach_the_manifest(write_course, tmp_path: Path, mon
 
 
 def test_shrunk_cells_are_in_the_summary(synthetic_data: Path, tmp_path: Path, monkeypatch, capsys):
-    flags = ("--size", 33, "--window", 33, "--workers", 1)
+    flags = ("--size", 33, "--window", 33, "--workers", 1, "--split", "given")
     assert run_here(monkeypatch, "build", "--data", synthetic_data, "--shards", tmp_path / "s", *flags) == 0
     assert "60 cells were larger than the 33 px window" in capsys.readouterr().out
 
@@ -221,7 +225,7 @@ def test_a_split_by_image_warns_of_leakage_and_one_by_subject_does_not(
     data = write_archive(tmp_path / "archive", write_image)
     flags = ("--size", 33, "--split", split, "--workers", 1)
     assert run_here(monkeypatch, "build", "--data", data, "--shards", tmp_path / "s", *flags) == 0
-    warned = "warning: --split image puts cells of one subject into train and test" in capsys.readouterr().out
+    warned = "Warning: cells of one subject are on several sides" in capsys.readouterr().out
     assert warned == (split == "image")
     assert load_manifest(tmp_path / "s").split_by == split
 
@@ -229,7 +233,8 @@ def test_a_split_by_image_warns_of_leakage_and_one_by_subject_does_not(
 def test_help_names_every_flag(monkeypatch, capsys):
     assert run_here(monkeypatch, "build", "--help") == 0
     text = capsys.readouterr().out
-    for flag in ("data", "shards", "size", "crop", "window", "format", "quality", "split", "seed", "workers", "force"):
+    flags = "data shards size crop window format quality split folds fold seed cache workers force"
+    for flag in flags.split():
         assert f"--{flag}" in text
 
 
