@@ -1,5 +1,5 @@
 # The face of leukoshard. `make` alone runs the whole line on synthetic cells; `make help` lists the rest.
-# Options, on any target that takes them: DATA NAME SHARDS ARTIFACTS ARCH EPOCHS SIZE SEED WORKERS DEVICE IMAGES,
+# Options, on any target that takes them: DATA NAME SPLIT SHARDS ARTIFACTS ARCH EPOCHS SIZE SEED WORKERS DEVICE IMAGES,
 # and FLAGS="--any-flag of the command". FORCE=1 replaces a build or a run that is there.
 PYTHON ?= python3
 SHARDS ?= shards
@@ -24,9 +24,10 @@ help:  ## list the targets
 
 setup: $(SETUP)  ## make .venv from requirements.txt, nothing else
 
-shards: $(SETUP)  ## build shards: make shards DATA=folder
+shards: $(SETUP)  ## build shards: make shards DATA=folder (SPLIT=given for the boards of the course)
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make shards DATA=folder (a dataset's folder)" >&2; exit 2; }
-	$(PY) -m build_shards build --data "$(DATA)" --shards "$(SHARDS)" $(if $(NAME),--name "$(NAME)") $(if $(SIZE),--size $(SIZE)) \
+	$(PY) -m build_shards build --data "$(DATA)" --shards "$(SHARDS)" --cache "$(ARTIFACTS)/cache" \
+	  $(if $(NAME),--name "$(NAME)") $(if $(SPLIT),--split $(SPLIT)) $(if $(SIZE),--size $(SIZE)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(COMMON)
 
 verify: $(SETUP)  ## check shards against their manifest, hash by hash
@@ -34,7 +35,8 @@ verify: $(SETUP)  ## check shards against their manifest, hash by hash
 
 audit: $(SETUP)  ## find twins and leaks before trusting a split: make audit DATA=folder
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make audit DATA=folder (a dataset's folder)" >&2; exit 2; }
-	$(PY) -m build_shards audit --data "$(DATA)" --out "$(ARTIFACTS)/audit" $(if $(WORKERS),--workers $(WORKERS)) $(FLAGS)
+	$(PY) -m build_shards audit --data "$(DATA)" --out "$(ARTIFACTS)/audit" --cache "$(ARTIFACTS)/cache" \
+	  $(if $(WORKERS),--workers $(WORKERS)) $(FLAGS)
 
 preview: $(SETUP)  ## see what a recipe does: make preview DATA=folder FLAGS="--stain macenko"
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make preview DATA=folder (a dataset's folder)" >&2; exit 2; }
@@ -90,7 +92,7 @@ $(SYNTHETIC)/data/train.csv: | $(SETUP)
 	$(PY) -m build_shards synthetic --data $(SYNTHETIC)/data
 
 $(SYNTHETIC)/shards/manifest.json: $(SYNTHETIC)/data/train.csv
-	$(PY) -m build_shards build --data $(SYNTHETIC)/data --shards $(SYNTHETIC)/shards --size 48 --force
+	$(PY) -m build_shards build --data $(SYNTHETIC)/data --shards $(SYNTHETIC)/shards --cache $(SYNTHETIC)/cache --size 48 --force
 
 $(NETWORKS:%=$(SYNTHETIC)/%/run.json): $(SYNTHETIC)/%/run.json: $(SYNTHETIC)/shards/manifest.json
 	$(PY) -m train --arch $* --shards $(SYNTHETIC)/shards --artifacts $(SYNTHETIC) --epochs 6 --batch-size 32 --ema-decay 0.9 \

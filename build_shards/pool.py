@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def map_in_order(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, chunk: int = 1) -> Iterator[Result]:
-    """Results of ``work`` in the order of ``jobs``, from at most ``workers`` processes (in this one where one is enough).
+    """Results of ``work`` in the order of ``jobs``, from at most ``workers`` processes (for 1 or one chunk: here).
 
     Raises ``UserError`` when a worker process is killed, and whatever ``work`` raises.
     """
