@@ -7,6 +7,7 @@ to the cell when at least half of its area does. Cell pixels are at least (1, 1,
 can be read back from the stored image as "any channel above zero".
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -21,6 +22,11 @@ from contract.recipe import Recipe
 __all__ = ["Crop", "cell_mask", "cell_pixels", "decode_image", "preprocess", "read_image"]
 
 Image = NDArray[np.uint8]
+Packed = NDArray[np.uint32]  # RGBA pixels as one number each: one comparison finds the cell, one gather fetches it
+
+# Endianness decides which number these four bytes are.
+_BACKGROUND = np.array([0, 0, 0, 255], np.uint8).view(np.uint32)[0]
+_COLOUR_AND_ONE = np.array([255, 255, 255, 1], np.uint8).view(np.uint32)[0]
 
 
 @dataclass(frozen=True)
@@ -46,67 +52,111 @@ def preprocess(image: Image, recipe: Recipe, source: str) -> Crop:
 
     Raises ``UserError`` naming ``source`` when the image is all background, or its cell too small to be stored.
     """
-    mask = cell_mask(image)
-    box, shrunk = _crop_box(mask, recipe, source)
-    pixels, inside = _cut(image, box), _cut(mask.astype(np.uint8), box)
-    normalised = _normalise_stain(pixels, inside, recipe)
-    resized = _resize(pixels, inside, recipe.size)
+    bounds = _bounds(image)
+    if bounds is None:
+        raise UserError(f"{source}: all background: no pixel is brighter than (0, 0, 0)")
+    box, shrunk = _crop_box(bounds, image.shape, recipe)
+    cell = _pack(image, bounds)
+    inside = cell != _BACKGROUND
+    normalised = _normalise_stain(cell, inside, recipe)
+    cell = (cell & _COLOUR_AND_ONE) * inside
+    resized = _resize(cell.view(np.uint8), bounds, box, recipe.size)
     if not resized.any():
-        raise UserError(f"{source}: the cell covers {mask.sum()} pixels, too few for one pixel of {recipe.size} px")
+        covered = np.count_nonzero(inside)
+        raise UserError(f"{source}: the cell covers {covered} pixels, too few for one pixel of {recipe.size} px")
     return Crop(resized, box, shrunk, normalised)
 
 
 def cell_pixels(image: Image) -> Image:
     """The cell's pixels alone: uint8 ``[M, 3]`` of an image ``[H, W, 3]``, in row order."""
-    return np.take(image.reshape(-1, 3), np.flatnonzero(cell_mask(image)), axis=0)
+    bounds = _bounds(image)
+    if bounds is None:
+        return np.zeros((0, 3), np.uint8)
+    cell = _pack(image, bounds)
+    return _unpack(cell[cell != _BACKGROUND])
 
 
-def _normalise_stain(pixels: Image, inside: Image, recipe: Recipe) -> bool:
-    """Normalise the stain of a crop in place; false where it cannot be told and nothing was changed.
+def _bounds(image: Image) -> tuple[int, int, int, int] | None:
+    """The rows and columns that hold the cell (top, bottom, left, right; ends exclusive); None where there is none."""
+    height, width = image.shape[:2]
+    lines = image.reshape(height, width * 3)
+    rows = np.flatnonzero(lines.max(axis=1))
+    if rows.size == 0:
+        return None
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(lines[top:bottom].max(axis=0))
+    return top, bottom, int(columns[0]) // 3, int(columns[-1]) // 3 + 1
 
-    No window is smaller than its cell, so the crop holds every pixel of it.
-    """
+
+def _pack(image: Image, bounds: tuple[int, int, int, int]) -> Packed:
+    """The pixels inside ``bounds``, RGBA of alpha 255: uint32 ``[h, w]``."""
+    top, bottom, left, right = bounds
+    rgba = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_RGB2RGBA)
+    return rgba.view(np.uint32)[..., 0]
+
+
+def _unpack(pixels: Packed) -> Image:
+    """uint32 ``[M]`` -> uint8 RGB ``[M, 3]``."""
+    rgb = cv2.cvtColor(pixels.view(np.uint8).reshape(-1, 1, 4), cv2.COLOR_RGBA2RGB)
+    return rgb[:, 0].astype(np.uint8, copy=False)
+
+
+def _normalise_stain(cell: Packed, inside: NDArray[np.bool_], recipe: Recipe) -> bool:
+    """Normalise the stain in place; false where it cannot be told and nothing was changed."""
     if recipe.stain == "none":
         return True
-    where = np.flatnonzero(inside.view(np.bool_))
-    flat = pixels.reshape(-1).view("V3")  # a pixel as one element: three times faster to gather and to scatter
-    found = normalise(flat[where].view(np.uint8).reshape(-1, 3), recipe.stain, recipe.target)
+    where = np.flatnonzero(inside)
+    flat = cell.reshape(-1)
+    found = normalise(_unpack(flat[where]), recipe.stain, recipe.target)
     if found is None:
         return False
-    flat[where] = np.ascontiguousarray(found).reshape(-1).view("V3")
+    flat[where] = cv2.cvtColor(found[:, None], cv2.COLOR_RGB2RGBA).view(np.uint32).reshape(-1)
     return True
 
 
-def _crop_box(mask: NDArray[np.bool_], recipe: Recipe, source: str) -> tuple[tuple[int, int, int, int], bool]:
+def _crop_box(
+    bounds: tuple[int, int, int, int], shape: tuple[int, ...], recipe: Recipe
+) -> tuple[tuple[int, int, int, int], bool]:
     """The square (or, for crop "none", the whole frame) to cut, and whether the cell outgrew the window."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if rows.size == 0:
-        raise UserError(f"{source}: all background: no pixel is brighter than (0, 0, 0)")
     if recipe.crop == "none":
-        side = max(mask.shape)
-        return ((mask.shape[1] - side) // 2, (mask.shape[0] - side) // 2, side, side), False
-    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+        side = max(shape[:2])
+        return ((shape[1] - side) // 2, (shape[0] - side) // 2, side, side), False
+    top, bottom, left, right = bounds
     extent = max(bottom - top, right - left)
     side = extent if recipe.crop == "box" else max(recipe.window, extent)
     box = ((left + right - side) // 2, (top + bottom - side) // 2, side, side)
     return box, recipe.crop == "native" and extent > recipe.window
 
 
-def _cut(image: Image, box: tuple[int, int, int, int]) -> Image:
-    """Cut ``box`` out of ``[H, W]`` or ``[H, W, C]``, with zeros where it reaches outside."""
-    left, top, width, height = box
-    out = np.zeros((height, width, *image.shape[2:]), np.uint8)
-    y0, y1 = max(top, 0), min(top + height, image.shape[0])
-    x0, x1 = max(left, 0), min(left + width, image.shape[1])
-    out[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
-    return out
+def _resize(cell: Image, bounds: tuple[int, int, int, int], box: tuple[int, int, int, int], size: int) -> Image:
+    """Area-average the cell's pixels alone to ``[size, size, 3]``; see the module's docstring.
 
-
-def _resize(pixels: Image, inside: Image, size: int) -> Image:
-    """Area-average the cell's pixels alone to ``[size, size, 3]``; see the module's docstring."""
-    colour = cv2.resize(pixels.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
-    coverage = cv2.resize(inside.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+    ``cell`` is RGB and 1 for the cell, 0 for background. Of the window, only the part around the cell is averaged.
+    """
+    (rows, out_rows), (columns, out_columns) = (
+        _part(first - start, last - start, side, size)
+        for first, last, start, side in ((*bounds[:2], box[1], box[3]), (*bounds[2:], box[0], box[2]))
+    )
+    top, left = bounds[0] - box[1] - rows.start, bounds[2] - box[0] - columns.start
+    part = np.zeros((rows.stop - rows.start, columns.stop - columns.start, 4), np.float32)
+    part[top : top + cell.shape[0], left : left + cell.shape[1] // 4] = cell.reshape(cell.shape[0], -1, 4)
+    shape = (out_columns.stop - out_columns.start, out_rows.stop - out_rows.start)
+    *colours, coverage = cv2.split(cv2.resize(part, shape, interpolation=cv2.INTER_AREA))
     kept = coverage >= 0.5
+    coverage[~kept] = 1
     out = np.zeros((size, size, 3), np.uint8)
-    out[kept] = np.clip(np.rint(colour[kept] / coverage[kept, None]), 1, 255).astype(np.uint8)
+    levels = [cv2.convertScaleAbs(np.maximum(colour / coverage, 1)) * kept for colour in colours]
+    out[out_rows, out_columns] = cv2.merge(levels)
     return out
+
+
+def _part(first: int, last: int, side: int, size: int) -> tuple[slice, slice]:
+    """The part of a window's ``side`` that is enough for the cell in ``first`` to ``last``, and where it is stored.
+
+    Averaged alone it gives the bits of the whole: it begins and ends where borders of source and stored pixels meet.
+    Where pixels are spread, neighbours mix, so the whole is taken.
+    """
+    steps = math.gcd(side, size) if size <= side else 1
+    source, stored = side // steps, size // steps
+    begin, end = first // source, -(-last // source)
+    return slice(begin * source, end * source), slice(begin * stored, end * stored)

@@ -29,6 +29,9 @@ BETA = 0.15  # optical density below which, in any channel, a pixel tells nothin
 ALPHA = 1.0  # percentile of angles (and 100 - ALPHA) taken as the two stains, against outliers
 MAXIMUM = 99.0  # percentile of concentrations taken as the largest
 
+TAIL = 30  # one in so many values is taken to hold a percentile of ALPHA or MAXIMUM with some to spare
+SAMPLED = 16  # one in so many values tells where that tail begins
+
 # Below these a statistic would be rounding noise blown up. Each lies well under anything seen in a real cell.
 MINIMUM_PIXELS = 100
 MINIMUM_STD = 0.25  # Lab units; about that of 8-bit rounding alone
@@ -137,22 +140,26 @@ def _restain(pixels: Pixels, method: str, target: tuple[float, ...]) -> Pixels |
     _, C, maxC = stains
     HERef, maxCRef = np.array(target[:6]).reshape(2, 3).T, np.array(target[6:])
     light = _mix(HERef * -(maxCRef / maxC), C)
-    np.minimum(light, 1, out=light)  # brighter is 255 all the same, and the exponential cannot overflow
-    np.exp(light, out=light)
-    light *= IO
+    with np.errstate(over="ignore"):  # brighter than 255 is 255 all the same
+        np.exp(light, out=light)
+        light *= IO
     light -= 1  # the 1 that _OD_OF_LEVEL added
-    return np.ascontiguousarray(_to_levels(light).T)
+    return np.asarray(cv2.merge(list(_to_levels(light)[..., None]))[:, 0], dtype=np.uint8)
 
 
 def _densities(pixels: Pixels) -> Floats:
     """Optical densities -ln((I + 1) / IO) as contiguous planes: float32 ``[3, M]``."""
-    return np.asarray(cv2.LUT(np.ascontiguousarray(pixels.T), _OD_OF_LEVEL), dtype=np.float32)
+    OD = np.empty((3, len(pixels)), np.float32)
+    for plane, levels in zip(OD, cv2.split(pixels[:, None]), strict=True):
+        plane[:] = cv2.LUT(levels, _OD_OF_LEVEL)[:, 0]
+    return OD
 
 
 def _separate(OD: Floats, method: str) -> tuple[Matrix, Floats, Matrix] | None:
     """HE, float64 ``[3, 2]``, C, float32 ``[2, M]``, and maxC, float64 ``[2]``; None where they cannot be told."""
-    stained = (OD[0] >= BETA) & (OD[1] >= BETA) & (OD[2] >= BETA)
-    ODhat = OD if stained.all() else np.take(OD, np.flatnonzero(stained), axis=1)
+    ODhat = OD
+    if OD.size and OD.min() < BETA:  # rare in cells cut out of their background
+        ODhat = np.take(OD, np.flatnonzero((OD >= BETA).all(axis=0)), axis=1)
     HE = _macenko_vectors(ODhat)
     if HE is not None and method == "vahadane":
         HE = _apart(sparse_vectors(ODhat, _mix(_inverse(HE), ODhat), HE))
@@ -181,8 +188,11 @@ def _macenko_vectors(ODhat: Floats) -> Matrix | None:
 
 def _covariance(ODhat: Floats, mean: Matrix) -> Matrix:
     centred = ODhat - mean.astype(np.float32)[:, None]
-    lower = [[(centred[i] * centred[j]).sum() if j <= i else 0 for j in range(3)] for i in range(3)]  # all eigh reads
-    return np.array(lower, dtype=np.float64) / (ODhat.shape[1] - 1)
+    product, lower = np.empty(ODhat.shape[1], np.float32), np.zeros((3, 3))  # the lower half is all eigh reads
+    for i in range(3):
+        for j in range(i + 1):
+            lower[i, j] = np.multiply(centred[i], centred[j], out=product).sum()
+    return lower / (ODhat.shape[1] - 1)
 
 
 def _apart(HE: Matrix) -> Matrix | None:
@@ -220,16 +230,31 @@ def _mix(matrix: Matrix, planes: Floats) -> Floats:
 
 
 def _percentiles(values: Floats, *percents: float) -> Matrix:
-    """As ``np.percentile``, at half its time."""
-    places = np.array(percents) / 100 * (len(values) - 1)
-    below = np.floor(places).astype(np.intp)
-    above = np.minimum(below + 1, len(values) - 1)
-    parted = np.partition(values, np.concatenate([below, above]))
-    low, high = parted[below].astype(np.float64), parted[above].astype(np.float64)
-    return low + (high - low) * (places - below)
+    """As ``np.percentile``: sorts the outer few per cent alone, at a sixth of its time."""
+    return np.array([_percentile(values, percent) for percent in percents])
+
+
+def _percentile(values: Floats, percent: float) -> float:
+    place = percent / 100 * (len(values) - 1)
+    below = int(place)
+    wanted = [below, min(below + 1, len(values) - 1)]
+    low, high = _ranked(values, wanted) if percent > 50 else -_ranked(-values, [len(values) - 1 - i for i in wanted])
+    return float(low + (high - low) * (place - below))
+
+
+def _ranked(values: Floats, places: list[int]) -> Matrix:
+    """The values at these places of the sorted order, all near its end: float64."""
+    sample = values[::SAMPLED]
+    threshold = np.partition(sample, -(len(sample) // TAIL) - 1)[-(len(sample) // TAIL) - 1]
+    tail = values[values >= threshold]
+    skipped = len(values) - len(tail)
+    if skipped > min(places):  # the sample lied
+        tail, skipped = values, 0
+    inside = [place - skipped for place in places]
+    return np.partition(tail, inside)[inside].astype(np.float64)
 
 
 def _to_levels(values: Floats) -> Pixels:
+    """Rounded (half to even) and cut to 1 to 255; writes over ``values``."""
     np.clip(values, 1, 255, out=values)
-    levels: Pixels = np.rint(values, out=values).astype(np.uint8)
-    return levels
+    return np.asarray(cv2.convertScaleAbs(values), dtype=np.uint8)

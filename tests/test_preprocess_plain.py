@@ -1,0 +1,135 @@
+"""The builder's fast path beside a plain one that works on the whole frame, bit for bit."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from build_shards.preprocess import cell_pixels, preprocess
+from build_shards.stain import _percentiles, fit_target, measure, normalise
+from build_shards.synthetic import draw_cell
+from contract.recipe import Recipe
+
+
+def plain_crop(image: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+    """Cut the whole window, average colours and mask apart, divide; no part of it is left out."""
+    left, top, side, _ = box
+    frame = np.pad(image, ((side, side), (side, side), (0, 0)))
+    window = frame[top + side : top + 2 * side, left + side : left + 2 * side]
+    mask = window.any(axis=2)
+    colour = cv2.resize(window.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+    coverage = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+    kept = coverage >= 0.5
+    out = np.zeros((size, size, 3), np.uint8)
+    out[kept] = np.clip(np.rint(colour[kept] / coverage[kept, None]), 1, 255)
+    return out
+
+
+def plain_macenko(pixels: np.ndarray, target: tuple[float, ...]) -> np.ndarray:
+    """Macenko et al. as written: whole arrays, everything sorted, one step a line; sums in one fixed order."""
+    OD = -np.log((np.ascontiguousarray(pixels.T) + 1.0) / 240).astype(np.float32)  # noqa: N806
+    stained = np.ascontiguousarray(OD[:, (OD >= 0.15).all(axis=0)])
+    mean = stained.mean(axis=1)
+    centred = stained - mean[:, None]
+    covariance = np.array([[(a * b).sum() for b in centred] for a in centred], np.float64) / (stained.shape[1] - 1)
+    plane = np.linalg.eigh(covariance)[1][:, 1:]
+    plane = plane * np.where(mean.astype(np.float64) @ plane < 0, -1, 1)
+    x, y = (dot(v, stained) for v in plane.T)
+    angles = np.arctan2(y, x)
+    extremes = np.array([plain_percentile(angles, 1), plain_percentile(angles, 99)])
+    stains = plane @ np.stack([np.cos(extremes), np.sin(extremes)])
+    stains = stains[:, ::-1] if stains[0, 0] <= stains[0, 1] else stains
+    amounts = np.stack([dot(row, OD) for row in np.linalg.pinv(stains)])
+    largest = np.array([plain_percentile(amount, 99) for amount in amounts])
+    wanted = np.array(target[:6]).reshape(2, 3).T * -(np.array(target[6:]) / largest)
+    light = np.stack([np.exp(dot(row, amounts)) for row in wanted])
+    return np.rint(np.clip(light * np.float32(240) - np.float32(1), 1, 255)).astype(np.uint8).T
+
+
+def plain_percentile(values: np.ndarray, percent: float) -> float:
+    ordered, place = np.sort(values).astype(np.float64), percent / 100 * (len(values) - 1)
+    low, high = ordered[int(np.floor(place))], ordered[int(np.ceil(place))]
+    return float(low + (high - low) * (place - np.floor(place)))
+
+
+def dot(weights: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    total = np.zeros(planes.shape[1], np.float32)
+    for weight, plane in zip(weights.astype(np.float32), planes, strict=True):
+        total = total + weight * plane
+    return total
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["native", "box", "none"]),
+    st.integers(33, 130),
+    st.integers(33, 130),
+    st.tuples(*[st.integers(0, 100)] * 4),
+)
+def test_averaging_around_the_cell_alone_gives_the_bits_of_the_whole_window(
+    seed: int, crop: str, window: int, size: int, edges: tuple[int, ...]
+):
+    rng = np.random.default_rng(seed)
+    top, left, height, width = edges[0], edges[1], 20 + edges[2], 20 + edges[3]
+    image = np.zeros((230, 250, 3), np.uint8)
+    cell = cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), 2) > -0.05
+    cell[:20, :20] = True  # large enough to be stored whatever the sizes
+    image[top : top + height, left : left + width] = rng.integers(1, 256, (height, width, 3)) * cell[..., None]
+    out = preprocess(image, Recipe(crop=crop, window=window, size=size), "x")
+    np.testing.assert_array_equal(out.image, plain_crop(image, out.box, size))
+
+
+@pytest.mark.parametrize(("window", "size"), [(288, 112), (288, 96), (288, 288), (300, 100), (256, 224), (90, 100)])
+@pytest.mark.parametrize("crop", ["native", "box", "none"])
+def test_drawn_cells_are_cropped_as_plainly_written_code_does(crop: str, window: int, size: int):
+    image = draw_cell(1, 0.5, np.random.default_rng(3))
+    for shift in (0, 1, 17, 40):
+        moved = np.roll(image, (shift, -shift), axis=(0, 1))
+        out = preprocess(moved, Recipe(crop=crop, window=window, size=size), "x")
+        np.testing.assert_array_equal(out.image, plain_crop(moved, out.box, size))
+
+
+def test_an_image_that_is_not_contiguous_gives_the_same_cell():
+    image = draw_cell(1, 0.5, np.random.default_rng(3))
+    reversed_channels = np.ascontiguousarray(image[..., ::-1])
+    out = preprocess(reversed_channels[..., ::-1], Recipe(), "x")
+    np.testing.assert_array_equal(out.image, preprocess(image, Recipe(), "x").image)
+
+
+def test_the_cells_pixels_come_in_row_order_and_alone():
+    image = draw_cell(0, 0.5, np.random.default_rng(4))
+    np.testing.assert_array_equal(cell_pixels(image), image[image.any(axis=2)])
+    assert cell_pixels(np.zeros((9, 9, 3), np.uint8)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("bright", [0, 500])  # pixels below BETA, which are left out of the stain vectors
+def test_macenko_is_bit_for_bit_what_plainly_written_code_gives(bright: int):
+    rng = np.random.default_rng(5)
+    cells = [cell_pixels(draw_cell(i % 2, rng.normal(), rng)) for i in range(6)]
+    target = fit_target([found for cell in cells if (found := measure(cell, "macenko")) is not None], "macenko")
+    compared = 0
+    for cell in cells:
+        pixels = np.concatenate([cell, rng.integers(215, 256, (bright, 3), dtype=np.uint8)])
+        result = normalise(pixels, "macenko", target)
+        if result is not None:
+            np.testing.assert_array_equal(result, plain_macenko(pixels, target))
+            compared += 1
+    assert compared >= 4
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(100, 5000), st.sampled_from(["normal", "ties", "sorted", "periodic"]))
+def test_percentiles_are_those_of_numpy(seed: int, count: int, kind: str):
+    rng = np.random.default_rng(seed)
+    values = {
+        "normal": rng.normal(0, 1, count),
+        "ties": rng.integers(0, 3, count),
+        "sorted": np.sort(rng.normal(0, 1, count)),
+        "periodic": np.where(np.arange(count) % 16 == 0, rng.uniform(5, 6, count), rng.uniform(0, 1, count)),
+    }[kind].astype(np.float32)  # periodic: the pixels that tell where the tail begins all lie above it, or below
+    for sign in (1, -1):
+        found = _percentiles(sign * values, 1, 99)
+        np.testing.assert_array_equal(found, [plain_percentile(sign * values, p) for p in (1, 99)])
+        np.testing.assert_allclose(found, np.percentile(sign * values.astype(np.float64), [1, 99]), rtol=1e-12)
