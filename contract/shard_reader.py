@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import mmap
+import os
 import re
 import tarfile
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ class SplitReader:
         self.size = manifest.recipe.size
         self.folder = folder
         self.samples: list[Sample] = []
-        self._maps: dict[str, mmap.mmap] = {}
+        self._maps: dict[str, mmap.mmap | bytes] = {}
+        self._opened: dict[str, tuple[int, ...]] = {}  # which file each verified shard was
         for shard in manifest.shards:
             if shard.split == split:
                 self.samples += self._open(shard)
@@ -74,7 +76,11 @@ class SplitReader:
         """Decode a sample's image: uint8 ``[size, size, 3]`` RGB."""
         sample = self.samples[position]
         members = {extension: self._bytes(sample, extension) for extension in IMAGE_MEMBERS[self.recipe.format]}
-        return decode_pixels(members, self.recipe, f"{sample.shard}: {sample.key}")
+        return decode_pixels(members, self.recipe, self.name(position))
+
+    def name(self, position: int) -> str:
+        """How messages call a sample: its shard and its key."""
+        return f"{self.samples[position].shard}: {self.samples[position].key}"
 
     def info(self, position: int) -> dict[str, Any]:
         """A sample's JSON: source path, subject, crop box, SHA-256 of the source."""
@@ -90,17 +96,20 @@ class SplitReader:
     def _bytes(self, sample: Sample, extension: str) -> bytes:
         offset, length = sample.members[extension]
         if sample.shard not in self._maps:
-            self._maps[sample.shard] = _map(self.folder / sample.shard)
+            path = self.folder / sample.shard
+            self._maps[sample.shard], identity = _map(path)
+            if identity != self._opened[sample.shard]:
+                raise UserError(f"{path}: was replaced after it was opened: start again")
         return self._maps[sample.shard][offset : offset + length]
 
     def _open(self, shard: Shard) -> list[Sample]:
         path = self.folder / shard.name
         if not path.is_file():
             raise UserError(f"{path}: the manifest lists this shard and it is not there")
-        with path.open("rb") as file:
-            if path.stat().st_size != shard.bytes or hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
-                raise UserError(f"{path}: its bytes are not those that the manifest lists: build the shards anew")
-        self._maps[shard.name] = mapped = _map(path)
+        mapped, self._opened[shard.name] = _map(path)
+        if not has_listed_bytes(mapped, shard):
+            raise UserError(f"{path}: its bytes are not those that the manifest lists: build the shards anew")
+        self._maps[shard.name] = mapped
         samples = index_tar(mapped, shard, IMAGE_MEMBERS[self.recipe.format])
         counts = tuple(sum(sample.label == label for sample in samples) for label in (0, 1))
         if len(samples) != shard.samples or counts != shard.class_counts:
@@ -108,9 +117,17 @@ class SplitReader:
         return samples
 
 
-def _map(path: Path) -> mmap.mmap:
+def has_listed_bytes(shard_bytes: mmap.mmap | bytes, shard: Shard) -> bool:
+    """Whether length and SHA-256 are those that the manifest lists; what is hashed is what is read later."""
+    return len(shard_bytes) == shard.bytes and hashlib.sha256(shard_bytes).hexdigest() == shard.sha256
+
+
+def _map(path: Path) -> tuple[mmap.mmap | bytes, tuple[int, ...]]:
+    """A file's bytes, not copied, and what tells it from another that takes its name."""
     with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        stat = os.fstat(file.fileno())
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if stat.st_size else b""
+    return mapped, (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 def index_tar(tar_bytes: mmap.mmap | bytes, shard: Shard, images: tuple[str, ...]) -> list[Sample]:

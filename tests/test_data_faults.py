@@ -1,0 +1,286 @@
+"""Damaged samples, dead workers, too little memory: one line that names the sample, and nothing hangs."""
+
+import copy
+import hashlib
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from multiprocessing import active_children
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from contract import shard_reader
+from contract.errors import UserError
+from contract.manifest import Manifest, Shard
+from contract.shard_reader import SplitReader
+from train import shared_array
+from train.batch_plan import Positions
+from train.cache import RamCache
+from train.data import open_cache, open_labelled, train_batches, valid_batches
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 60  # seconds after which a test of "nothing hangs" has failed
+
+
+@pytest.fixture(autouse=True)
+def _nothing_hangs() -> Iterator[None]:
+    def fail(*_: object) -> None:
+        raise TimeoutError(f"the loader hung for {PATIENCE} s")
+
+    previous = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(PATIENCE)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.fixture
+def reader(shards: Path, manifest: Manifest) -> SplitReader:
+    return open_labelled(shards, manifest, "train")
+
+
+def spoil(shards: Path, manifest: Manifest, folder: Path, key: str) -> SplitReader:
+    """A copy of the training split in which one sample's image is no image, listed so in the manifest."""
+    shutil.copytree(shards, folder)
+    listed = []
+    for shard in manifest.shards:
+        members = []
+        with tarfile.open(folder / shard.name) as tar:
+            for member in tar:
+                data = tar.extractfile(member).read()  # type: ignore[union-attr]
+                members.append((member.name, b"no image" if member.name == f"{key}.png" else data))
+        listed.append(replace(shard, **write_tar(folder / shard.name, members)))
+    return SplitReader(folder, replace(manifest, shards=tuple(listed)), "train")
+
+
+def write_tar(path: Path, members: list[tuple[str, bytes]]) -> dict[str, object]:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    path.write_bytes(buffer.getvalue())
+    return {"bytes": path.stat().st_size, "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+
+
+def do_at(monkeypatch: pytest.MonkeyPatch, key: str, act: Callable[[], object]) -> None:
+    """Let whoever decodes the sample ``key`` do something else first."""
+    decode = SplitReader.image
+
+    def image(self: SplitReader, position: int) -> np.ndarray:
+        if self.samples[position].key == key:
+            act()
+        return decode(self, position)
+
+    monkeypatch.setattr(SplitReader, "image", image)
+
+
+def kill_me(signum: int) -> Callable[[], object]:
+    parent = os.getpid()
+
+    def act() -> None:
+        assert os.getpid() != parent, "the training process itself would be killed"
+        os.kill(os.getpid(), signum)
+
+    return act
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_damaged_sample_is_named_by_every_number_of_workers(
+    shards: Path, manifest: Manifest, tmp_path: Path, workers: int, cache: bool
+) -> None:
+    reader = spoil(shards, manifest, tmp_path / "shards", "train-000017")
+    with pytest.raises(UserError) as caught:
+        list(train_batches(reader, 5, 0, 1, workers, pin=False, cache=RamCache(reader) if cache else None))
+    shard = next(sample.shard for sample in reader.samples if sample.key == "train-000017")
+    assert str(caught.value).startswith(f"{shard}: train-000017.png is not a 40 px colour image")
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_a_killed_worker_names_the_sample_it_was_at(
+    reader: SplitReader, monkeypatch: pytest.MonkeyPatch, workers: int, cache: bool
+) -> None:
+    do_at(monkeypatch, "train-000017", kill_me(signal.SIGKILL))
+    shard = next(sample.shard for sample in reader.samples if sample.key == "train-000017")
+    wanted = rf"{shard}: train-000017: a worker of the loader was killed \(SIGKILL\)"
+    with pytest.raises(UserError, match=wanted):
+        list(train_batches(reader, 5, 0, 1, workers, pin=False, cache=RamCache(reader) if cache else None))
+
+
+def test_a_worker_killed_from_outside_ends_the_epoch_and_its_siblings(reader: SplitReader) -> None:
+    others = set(active_children())
+    batches = iter(train_batches(reader, 2, 0, 1, 2, pin=False))
+    next(batches)
+    next(batches)  # so that both have worked
+    first, second = set(active_children()) - others
+    os.kill(first.pid, signal.SIGKILL)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"train-\d{6}\.tar: train-\d{6}: a worker of the loader was killed"):
+        list(batches)
+    del batches
+    second.join(PATIENCE)
+    assert second.exitcode is not None
+
+
+def test_the_death_of_a_worker_does_not_interrupt_the_training_step(reader: SplitReader) -> None:
+    # torch's own handler of SIGCHLD would raise RuntimeError at whatever line the step is.
+    others = set(active_children())
+    batches = iter(train_batches(reader, 1, 0, 1, 1, pin=False))
+    next(batches)
+    (worker,) = set(active_children()) - others
+    os.kill(worker.pid, signal.SIGKILL)  # type: ignore[arg-type]
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        torch.ones(10).sum()
+    with pytest.raises(UserError, match="killed"):
+        next(batches)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unexpected_error_names_the_sample_too(
+    reader: SplitReader, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    def act() -> None:
+        raise MemoryError("no more")
+
+    do_at(monkeypatch, "train-000017", act)
+    with pytest.raises(RuntimeError, match=r"train-\d{6}\.tar: train-000017: MemoryError: no more"):
+        list(train_batches(reader, 5, 0, 1, workers, pin=False))
+
+
+def test_an_epoch_left_early_leaves_no_worker_behind(reader: SplitReader) -> None:
+    others = set(active_children())
+    batches = iter(train_batches(reader, 2, 0, 1, 2, pin=False))
+    next(batches)
+    workers = set(active_children()) - others
+    batches.close()  # type: ignore[attr-defined]
+    assert len(workers) == 2
+    assert not workers & set(active_children())
+
+
+def test_a_shared_memory_too_small_is_one_line_before_anything_starts(
+    reader: SplitReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_array, "room", lambda: 100_000)
+    others = set(active_children())
+    with pytest.raises(UserError, match=r"--cache ram for the split 'train' \(36 samples\) needs 0\.2 MiB .* --cache"):
+        open_cache("ram", reader, torch.device("cpu"), 0)
+    with pytest.raises(UserError, match=r"the loader \(5 batches in flight\) needs .* fewer --workers"):
+        train_batches(reader, 8, 0, 1, 2, pin=False)
+    assert set(active_children()) == others
+
+
+def test_room_is_what_the_system_has() -> None:
+    free = shared_array.room()
+    if not shared_array.SHARED_MEMORY.is_dir():
+        assert free is None
+    else:
+        assert free is not None
+        assert 0 < free <= shutil.disk_usage(shared_array.SHARED_MEMORY).free
+
+
+def test_shared_memory_is_given_back() -> None:
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count("/dev/shm/pym-")
+
+    if not Path("/dev/shm").is_dir():
+        pytest.skip("shared memory is elsewhere here")
+    before, files = mapped(), set(os.listdir("/dev/shm"))
+    cache = shared_array.SharedArray((64, 2**20), np.uint8, "a test", "")
+    assert mapped() == before + 1
+    assert set(os.listdir("/dev/shm")) == files  # it has no name: a killed process leaves none
+    del cache
+    assert mapped() == before
+
+
+def test_a_killed_training_process_takes_its_workers_along(shards: Path) -> None:
+    code = f"""
+        import time
+        from multiprocessing import active_children
+        from pathlib import Path
+        from contract.manifest import load_manifest
+        from train.data import RamCache, open_labelled, train_batches
+        shards = Path({str(shards)!r})
+        reader = open_labelled(shards, load_manifest(shards), "train")
+        batches = iter(train_batches(reader, 1, 0, 1, 2, pin=False, cache=RamCache(reader)))
+        next(batches)
+        print(*(child.pid for child in active_children()), flush=True)
+        time.sleep(600)
+    """
+    code = textwrap.dedent(code)
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as training:
+        workers = [int(pid) for pid in training.stdout.readline().split()]  # type: ignore[union-attr]
+        training.kill()
+    assert len(workers) == 2
+    while any(Path(f"/proc/{pid}").exists() and "Z" not in state_of(pid) for pid in workers):
+        time.sleep(0.1)  # a worker looks for its parent every 5 s
+
+
+def state_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return "Z"
+
+
+def test_every_shard_is_hashed_once_when_it_is_opened_and_never_again(
+    shards: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = []
+    verify = shard_reader.has_listed_bytes
+
+    def count(shard_bytes: bytes, shard: Shard) -> bool:
+        hashed.append(shard.name)
+        return verify(shard_bytes, shard)
+
+    monkeypatch.setattr(shard_reader, "has_listed_bytes", count)
+    reader = open_labelled(shards, manifest, "train")
+    assert sorted(hashed) == sorted(shard.name for shard in manifest.shards if shard.split == "train")
+    for workers in (0, 2):
+        list(train_batches(reader, 7, 0, 1, workers, pin=False))
+    assert len(hashed) == len(set(hashed))
+
+
+def test_a_shard_that_is_replaced_after_it_was_opened_is_refused_by_name(
+    shards: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(shards, tmp_path / "shards"))
+    reader = open_labelled(folder, manifest, "train")
+    name = reader.samples[0].shard
+    shutil.copy(folder / name, folder / "new").replace(folder / name)
+    elsewhere = copy.copy(reader)  # as a worker gets it that does not inherit the training process's memory
+    with pytest.raises(UserError, match=rf"{name}: was replaced after it was opened"):
+        elsewhere.image(0)
+
+
+@pytest.mark.parametrize("make", [train_batches, valid_batches])
+def test_more_workers_than_batches_are_not_started(reader: SplitReader, make: Callable) -> None:
+    arguments = (reader, 18, 0, 1, 4) if make is train_batches else (reader, 18, 4)
+    batches = make(*arguments, pin=False)
+    assert batches.num_workers == 2
+    assert sum(len(keys) for _, _, keys in batches) == 36
+
+
+def test_orders_may_repeat_samples(reader: SplitReader) -> None:
+    order: Positions = np.array([3, 3, 5, 3, 0, 35, 5])
+    for workers in (0, 2):
+        cache = RamCache(reader)
+        for _ in range(2):
+            found = list(train_batches(reader, 3, 0, 1, workers, pin=False, order=order, cache=cache))
+            assert [key for batch in found for key in batch.keys] == [reader.samples[i].key for i in order]
+            images = torch.cat([batch.images for batch in found]).numpy()
+            np.testing.assert_array_equal(images, np.stack([reader.image(int(i)) for i in order]))

@@ -1,0 +1,88 @@
+"""Loader processes under supervision: one that dies ends the run with the name of the sample it was at."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
+
+from contract.errors import UserError
+from contract.shard_reader import SplitReader
+from train.batch_plan import PAD
+from train.shard_batches import Failure
+from train.shared_array import SharedArray
+
+
+def supervised(start: Callable[[], Iterator[int | Failure]], reader: SplitReader, status: SharedArray) -> Iterator[int]:
+    """Yield the numbers of decoded batches from the ``DataLoader`` iterator that ``start`` makes.
+
+    Raises ``UserError`` that names shard and sample where a worker met bad bytes or died: at the next batch, or at
+    once where one is awaited.
+    """
+    others = set(active_children())
+    with _on_death_of_a_child(lambda: None):  # instead of the handler that torch leaves behind
+        batches = start()
+    workers = {process.pid: process for process in set(active_children()) - others}
+
+    def refuse_dead() -> None:
+        _refuse_dead(workers, reader, status)
+
+    try:
+        while True:
+            k = _next(batches, refuse_dead)
+            if k is None:
+                return
+            if isinstance(k, Failure):
+                raise UserError(k.message)
+            yield k
+    finally:
+        del batches  # ends the workers now, also where the caller leaves an epoch early
+
+
+def _next(batches: Iterator[int | Failure], refuse_dead: Callable[[], None]) -> int | Failure | None:
+    """The next number, or None at the end; a worker's death ends the wait."""
+    try:
+        with _on_death_of_a_child(refuse_dead):
+            refuse_dead()
+            return next(batches, None)
+    except (RuntimeError, OSError, EOFError):
+        refuse_dead()
+        raise
+
+
+def ignore_interrupt(_: int) -> None:
+    """In a worker: Ctrl-C reaches every process of a terminal, and the training process alone decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _on_death_of_a_child(act: Callable[[], None]) -> Iterator[None]:
+    """Have ``act`` called when a child process ends while this context lasts, and not later.
+
+    torch's handler of SIGCHLD would stay, and raise in the middle of whatever training step is at work. Outside
+    the main thread Python takes no handlers: there ``DataLoader`` itself looks for dead workers, every 5 s.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGCHLD, lambda *_: act())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, previous)
+
+
+def _refuse_dead(workers: dict[int | None, BaseProcess], reader: SplitReader, status: SharedArray) -> None:
+    for pid, process in workers.items():
+        if process.exitcode:
+            said = status.array
+            positions = [int(position) for number, position in said.tolist() if number == pid and position != PAD]
+            where = f"{reader.name(positions[0])}: a worker" if positions else f"split {reader.split.name!r}: a worker"
+            raise UserError(
+                f"{where} of the loader {_cause(process.exitcode)} here; where memory ran out, use fewer --workers"
+            )
+
+
+def _cause(exitcode: int) -> str:
+    return f"was killed ({signal.Signals(-exitcode).name})" if exitcode < 0 else f"ended with status {exitcode}"
