@@ -14,7 +14,7 @@ SYNTHETIC := artifacts/synthetic
 COMMON = $(FLAGS) $(if $(FORCE),--force)
 
 .DELETE_ON_ERROR:
-.PHONY: synthetic help setup shards verify audit preview train export evaluate demo test bench format clean
+.PHONY: synthetic help setup shards verify audit preview train export evaluate demo demo-web test bench format clean
 
 synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synthetic cells: draw, build, train, export, evaluate
 	@$(PY) -m evaluate summary --artifacts $(SYNTHETIC)
@@ -56,6 +56,10 @@ evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python e
 demo: $(SETUP)  ## classify raw images, files or a folder: make demo IMAGES="a.bmp b.png"
 	@test -n "$(IMAGES)" || { echo 'error: IMAGES is not set: make demo IMAGES="a.bmp b.png" (files or a folder)' >&2; exit 2; }
 	$(PY) -m evaluate demo --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS) $(IMAGES)
+
+demo-web: $(SETUP)  ## the demo as a web page of this machine alone: drop cells, read verdicts (PORT=8765, INT8=1)
+	$(PY) -m evaluate web --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)" $(if $(DEVICE),--device $(DEVICE)) $(if $(PORT),--port $(PORT)) \
+	  $(if $(INT8),--int8) $(FLAGS)
 
 test: $(SETUP_DEV)  ## lint, format check, type check and tests
 	.venv/bin/ruff check .

@@ -14,6 +14,7 @@ COMMANDS = {
     "run": ("evaluate.report", "Report", "report"),
     "summary": ("evaluate.cli", "Summary", "print_summary"),
     "demo": ("evaluate.demo", "Demo", "demo"),
+    "web": ("evaluate.web", "Web", "web"),
 }
 
 

@@ -1,0 +1,142 @@
+// Text reaches the page as text nodes only: a file's name or a server's sentence is never markup.
+"use strict";
+
+const MAXIMUM_BYTES = 16 * 2 ** 20;
+const find = (id) => document.getElementById(id);
+const queue = [];
+let busy = false, done = 0, failed = 0, asked = 0;
+
+function element(kind, attributes = {}, ...children) {
+  const made = document.createElement(kind);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+function picture(kind, source, description, caption) {
+  const image = element("img", { src: source, alt: description, width: 224, height: 224 });
+  return element("figure", { class: kind }, image, element("figcaption", {}, caption));
+}
+
+function verdict(opinion) {
+  return element("span", { class: `verdict label-${opinion.label}` }, opinion.verdict);
+}
+
+function row(opinion) {
+  const fill = element("div", { class: "fill" }), tick = element("span", { class: "tick" });
+  fill.style.width = percent(opinion.probability).replace(" ", "");
+  tick.style.left = percent(opinion.threshold).replace(" ", "");
+  const rail = element("div", { class: "rail", "aria-hidden": "true" }, fill, tick);
+  const value = element("output", {}, percent(opinion.probability));
+  return element("tr", { class: `${opinion.network === "ensemble" ? "ensemble " : ""}label-row` },
+    element("th", { scope: "row" }, opinion.network),
+    element("td", {}, verdict(opinion)),
+    element("td", { class: "meter" }, element("div", { class: `track label-${opinion.label}` }, rail, value)),
+    element("td", { class: "time" }, `${opinion.milliseconds.toFixed(0)} ms`));
+}
+
+function table(answer, name) {
+  const heads = ["network", "verdict", "P(blast)", "time"].map((text, column) =>
+    element("th", { scope: "col", class: ["", "", "meter", "time"][column] }, text));
+  const caption = element("caption", { class: "hidden" }, `What each network says of ${name}: verdict, and probability of a blast`);
+  return element("table", {}, caption, element("thead", {}, element("tr", {}, ...heads)),
+    element("tbody", {}, ...answer.opinions.map(row)));
+}
+
+function concerns(answer) {
+  if (!answer.concerns.length) return [];
+  const list = element("ul", {}, ...answer.concerns.map((concern) => element("li", {}, concern.text)));
+  return [element("div", { class: "concerns" }, element("strong", {}, "Be careful: unlike the training cells"), list)];
+}
+
+function showAnswer(article, title, name, answer) {
+  const ensemble = answer.opinions.at(-1), networks = answer.opinions.slice(0, -1);
+  const head = element("div", { class: "head" }, title, verdict(ensemble),
+    element("span", { class: "quiet" }, `ensemble, P(blast) ${percent(ensemble.probability)}`));
+  const maps = networks.map((opinion) => picture("map", opinion.map,
+    `Where ${opinion.network} looks in ${name}; its verdict is ${opinion.verdict}`, opinion.network));
+  const pictures = element("div", { class: "pictures" },
+    picture("crop", answer.crop, `The cell in ${name}, cropped as the networks see it`, "as the networks see it"), ...maps);
+  article.replaceChildren(head, ...concerns(answer), pictures, table(answer, name));
+}
+
+async function classify(file) {
+  const number = ++asked;
+  const title = element("h3", { id: `image-${number}` }, file.name);
+  const article = element("article", { "aria-labelledby": `image-${number}` }, title);
+  find("results").append(element("li", {}, article));
+  find("results-section").hidden = find("clear").hidden = false;
+  try {
+    if (file.size > MAXIMUM_BYTES) throw new Error(`${file.name}: ${file.size} bytes: at most ${MAXIMUM_BYTES} are read`);
+    const response = await fetch(`/classify?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
+    const answer = await response.json();
+    if (!response.ok) throw new Error(answer.error);
+    showAnswer(article, title, file.name, answer);
+    done += 1;
+  } catch (error) {
+    const lost = error instanceof TypeError ? `${file.name}: no answer: has the program in the terminal ended?` : error.message;
+    article.append(element("p", { class: "problem", role: "alert" }, lost));
+    failed += 1;
+  }
+}
+
+async function work() {
+  if (busy) return;
+  busy = true;
+  while (queue.length) {
+    find("news").textContent = `Classifying ${queue[0].name} … ${queue.length} to go.`;
+    await classify(queue.shift());
+  }
+  busy = false;
+  const last = document.querySelector("#results article .head");
+  const summary = `${done} image${done === 1 ? "" : "s"} classified${failed ? `, ${failed} refused` : ""}.`;
+  find("news").textContent = done === 1 && last && !failed ? `${summary} ${last.innerText.replaceAll("\n", " ")}.` : summary;
+}
+
+function take(files) {
+  queue.push(...files);
+  work();
+}
+
+function card(network) {
+  const rows = network.rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
+  return element("details", {}, element("summary", {}, `Card of ${network.network}`), element("dl", {}, ...rows));
+}
+
+async function showNetworks() {
+  try {
+    const response = await fetch("/networks");
+    const answer = await response.json();
+    if (response.status === 503) return void setTimeout(showNetworks, 200);
+    const count = answer.networks.length;
+    find("state").classList.add("ready");
+    find("state-text").textContent = `${count} network${count === 1 ? "" : "s"} ready, ${answer.variant}, ${answer.provider}`;
+    find("trained").textContent = `Trained on: ${answer.dataset}.`;
+    find("cards").replaceChildren(...answer.networks.map(card));
+    find("limits").replaceChildren(...answer.limits.map((limit) => element("li", {}, limit)));
+    find("citation").textContent = `Data: ${answer.citation}`;
+    find("cards-section").hidden = false;
+  } catch {
+    find("state").classList.add("failed");
+    find("state-text").textContent = "no answer: has the program in the terminal ended?";
+  }
+}
+
+find("files").addEventListener("change", (event) => { take(event.target.files); event.target.value = ""; });
+find("clear").addEventListener("click", () => {
+  queue.length = done = failed = 0;
+  find("results").replaceChildren();
+  find("results-section").hidden = find("clear").hidden = true;
+  find("news").textContent = "Cleared.";
+  find("files").focus();
+});
+for (const kind of ["dragover", "drop", "dragleave"]) {
+  window.addEventListener(kind, (event) => {
+    event.preventDefault();
+    find("drop").classList.toggle("over", kind === "dragover");
+    if (kind === "drop") take(event.dataTransfer.files);
+  });
+}
+showNetworks();

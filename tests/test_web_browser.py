@@ -1,0 +1,125 @@
+"""The web page in a real browser (headless Chromium): drop cells, read verdicts, drop a text file, read the error."""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from evaluate.classify import open_networks
+from evaluate.web import Server
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# In CI a missing browser is a fault: .ci/run installs it.
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CI"), reason="no Chromium on PATH (Debian: apt-get install chromium)"
+)
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM is not None, "CI without a Chromium"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def address(three: Path, shards: Path) -> Iterator[str]:
+    with Server(0) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        server.networks.set_result(open_networks(three, shards, "cpu", 1, int8=False))
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The page, open and ready; whatever it asks of another machine, and every error of its own, fails the test."""
+    with browser.new_context(viewport={"width": 1100, "height": 900}) as context:
+        opened, asked, errors = context.new_page(), [], []
+        opened.set_default_timeout(60_000)
+        opened.on("request", lambda request: asked.append(request.url))
+        opened.on("pageerror", lambda error: errors.append(str(error)))
+        opened.on("console", lambda m: errors.append(m.text) if "status of 422" not in m.text else None)
+        opened.goto(address)
+        expect(opened.get_by_text("3 networks ready")).to_be_visible(timeout=60_000)
+        yield opened
+        assert not errors
+        assert len(asked) > 3
+        assert all(url.startswith((address, "data:image/png;base64,")) for url in asked)
+
+
+def _drop(page: Page, *files: Path) -> None:
+    """Drag files from a file manager and let them go in the middle of the page."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 500, "y": 300, "data": data})
+
+
+def test_three_cells_three_verdicts_and_a_text_file(page: Page, synthetic_data: Path, tmp_path: Path) -> None:
+    cells = [synthetic_data / "synthetic" / "valid" / f"{number}.bmp" for number in (0, 1, 2)]
+    _drop(page, *cells)
+    expect(page.get_by_text("3 images classified.")).to_be_visible(timeout=60_000)
+    articles = page.get_by_role("article")
+    expect(articles).to_have_count(3)
+    for number in (0, 1, 2):
+        article = page.get_by_role("article", name=f"{number}.bmp")
+        rows = article.get_by_role("row").all_inner_texts()
+        assert [row.split()[0] for row in rows[1:]] == ["resnet18", "resnet50", "resnet152", "ensemble"]
+        assert all(row.split()[1] in ("blast", "normal") and "%" in row for row in rows[1:])
+        expect(article.get_by_role("img")).to_have_count(4)
+        for picture in article.get_by_role("img").all():
+            assert f"{number}.bmp" in str(picture.get_attribute("alt"))
+    notes = tmp_path / "notes.txt"
+    notes.write_text("not a cell")
+    _drop(page, notes)
+    expect(page.get_by_role("alert")).to_have_text("notes.txt: not a BMP, PNG or JPEG image (10 bytes)")
+    expect(page.get_by_text("3 images classified, 1 refused.")).to_be_visible()
+
+
+def test_a_name_is_never_markup(page: Page, synthetic_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "<img src=x onerror=alert(1)>.bmp"
+    shutil.copy(synthetic_data / "synthetic" / "valid" / "0.bmp", path)
+    page.set_input_files("#files", path)
+    expect(page.get_by_role("heading", name=path.name)).to_be_visible(timeout=60_000)
+
+
+def test_the_keyboard_reaches_everything(page: Page, synthetic_data: Path) -> None:
+    page.keyboard.press("Tab")
+    expect(page.locator("#files")).to_be_focused()
+    page.set_input_files("#files", synthetic_data / "synthetic" / "valid" / "0.bmp")
+    expect(page.get_by_text("1 image classified.")).to_be_visible(timeout=60_000)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Clear")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("trained on", exact=True).first).to_be_visible()
+    page.get_by_role("button", name="Clear").press("Enter")
+    expect(page.get_by_role("article")).to_have_count(0)
+    expect(page.locator("#files")).to_be_focused()
+
+
+def test_a_large_file_is_refused_before_it_is_sent(page: Page, tmp_path: Path) -> None:
+    with (tmp_path / "disk.bmp").open("wb") as file:
+        file.truncate(16 * 2**20 + 1)
+    _drop(page, tmp_path / "disk.bmp")
+    expect(page.get_by_role("alert")).to_contain_text("at most 16777216 are read")
+
+
+def test_a_phone_shows_the_whole_width(page: Page, synthetic_data: Path) -> None:
+    page.set_viewport_size(PHONE)
+    page.set_input_files("#files", synthetic_data / "synthetic" / "valid" / "0.bmp")
+    expect(page.get_by_text("1 image classified.")).to_be_visible(timeout=60_000)
+    for role in ("article", "table"):
+        box = page.get_by_role(role).bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= PHONE["width"]
