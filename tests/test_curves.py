@@ -13,7 +13,10 @@ from train.resnet import ARCHITECTURES
 
 
 def history(epochs: int, start: float) -> list[Epoch]:
-    return [Epoch(e, 0.5, start + 0.01 * e, 0.6, start + 0.005 * e, 0.1, 40, 1.0, 100.0) for e in range(1, epochs + 1)]
+    return [
+        Epoch(e, 0.5, start + 0.01 * e, 0.6, start + 0.005 * e, 0.9, 0.8, 0.1, 40, 1.0, 100.0)
+        for e in range(1, epochs + 1)
+    ]
 
 
 def pixels_of(path: Path) -> np.ndarray:

@@ -1,21 +1,35 @@
-"""The training loop's parts: class weights, growing sizes, the best epoch, the device, and what stops a run."""
+"""The training loop's parts: what an epoch sees, growing sizes, early stopping, and what stops a run."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
 
+import train.finite
 import train.loop
+import train.run
 from contract.errors import UserError
 from contract.manifest import Manifest
 from train.config import Config
-from train.history import Epoch
-from train.loop import best_epoch, class_weights, pick_device, size_of_epoch
+from train.history import read_history
+from train.log import CURVES
 from train.loop import train as train_network
+from train.objective import class_weights
+from train.resnet import BasicBlock, ResNet
+from train.run import Run, size_of_epoch
+
+
+@pytest.fixture(autouse=True)
+def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train.run, "build_resnet", lambda _: ResNet(BasicBlock, (1, 1, 1, 1), 2))
 
 
 def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:
@@ -24,37 +38,168 @@ def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:
     return replace(small, device="cpu", amp=False, **changes)
 
 
+def files_of(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
 def test_weights_that_explode_in_the_last_step_stop_with_one_line(shards: Path, tmp_path: Path) -> None:
     # One step an epoch: the loss is computed before it, so only validation sees the weights that it leaves.
-    with pytest.raises(UserError, match="the loss of epoch 1 is not finite"):
-        train_network(config_of(shards, tmp_path, epochs=1, batch_size=36, lr=1e30, warmup_epochs=0.0))
-    assert not (tmp_path / "resnet18").exists()
+    with pytest.raises(UserError, match=r"resnet18: .*not finite after epoch 1: there is no checkpoint before it"):
+        train_network(config_of(shards, tmp_path, epochs=1, batch_size=36, lr=1e38, warmup_epochs=0.0))
+    assert not files_of(tmp_path / "resnet18") & {"last.pt", "best.pt", "history.csv"}
 
 
-def labelled_counts(manifest: Manifest, normal: int, blast: int) -> Manifest:
-    """A manifest whose training shards hold ``normal`` and ``blast`` cells in all, the test split untouched."""
-    others = [shard for shard in manifest.shards if shard.split != "train"]
-    first = next(shard for shard in manifest.shards if shard.split == "train")
-    halves = [(normal // 2, blast // 2), (normal - normal // 2, blast - blast // 2)]
-    return replace(manifest, shards=(*others, *(replace(first, class_counts=counts) for counts in halves)))
+class Spoiled:
+    """Training whose loss is NaN in one step; notes the keys of every batch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, epoch: int, step: int) -> None:
+        self.keys: list[list[str]] = []
+        forward = train.loop.forward
+
+        def spoil(run: Run, phase: Any, batch: Any) -> tuple[Tensor, Tensor]:
+            loss, correct = forward(run, phase, batch)
+            self.keys.append(batch.keys)
+            return loss * (float("nan") if (phase.epoch, phase.step) == (epoch, step) else 1), correct
+
+        monkeypatch.setattr(train.loop, "forward", spoil)
 
 
-def test_class_weights_are_inverse_frequencies_with_mean_one(manifest: Manifest) -> None:
-    weights = class_weights(labelled_counts(manifest, 10, 40))
-    assert weights.tolist() == pytest.approx([50 / 20, 50 / 80])
-    assert (10 * weights[0] + 40 * weights[1]).item() / 50 == pytest.approx(1)
+@pytest.mark.parametrize("check_every", [1, 2, 50])
+def test_loss_that_is_not_finite_names_epoch_step_and_the_keys_of_its_batch(
+    check_every: int, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train.loop, "CHECK_EVERY", check_every)
+    spoiled = Spoiled(monkeypatch, epoch=2, step=1)
+    config = config_of(shards, tmp_path, batch_size=10)  # four steps
+    with pytest.raises(UserError, match="not finite in epoch 2, step 2 of 4") as error:
+        train_network(config)
+    assert str(error.value).split("the batch's keys: ")[1].split() == spoiled.keys[5]
+    # Found in the step itself, at the next look, or at the end of the epoch; the losses between were not read.
+    assert len(spoiled.keys) == {1: 6, 2: 6, 50: 8}[check_every]
+    assert len(read_history(tmp_path / "resnet18" / "history.csv")) == 1
+    assert "last.pt" in str(error.value)
 
 
-def test_class_weights_of_a_class_without_cells_are_refused(manifest: Manifest) -> None:
-    with pytest.raises(UserError, match="normal"):
-        class_weights(labelled_counts(manifest, 0, 40))
+def test_checkpoint_inside_an_epoch_is_not_written_over_by_a_spoiled_one(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Spoiled(monkeypatch, epoch=1, step=2)
+    with pytest.raises(UserError, match="not finite in epoch 1, step 3 of 4"):
+        train_network(config_of(shards, tmp_path, batch_size=10, checkpoint_every=1e-9))
+    kept = torch.load(tmp_path / "resnet18" / "last.pt", weights_only=True)
+    assert kept["phase"]["step"] == 2
+    assert torch.isfinite(kept["phase"]["losses"]).all()
+    assert all(torch.isfinite(value).all() for value in kept["model"].values())
+
+
+def batches_seen(config: Config, epoch: int = 1) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Input, logits and gradient-free loss of every step of one epoch."""
+    seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    run = Run(config)
+    run.model.register_forward_hook(lambda _, inputs, logits: seen.append((inputs[0], logits, logits)))
+    phase = run.new_phase(epoch)
+    for batch in run.train_batches(phase):
+        train.loop.forward(run, phase, batch)
+        phase.step += 1
+    return seen
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"mixup": 1.0}, {"cutmix": 1.0}, {"blur": 1.0}, {"standardise": True}, {"erase": 1.0}, {"sampling": "class"}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_flag_changes_what_the_network_sees_and_the_default_does_not(
+    changes: dict[str, Any], shards: Path, tmp_path: Path
+) -> None:
+    plain = config_of(shards, tmp_path, stain_gain=0.0, stain_offset=0.0, affine=0.0, flip=False)
+    before, again = (batches_seen(plain)[0][0] for _ in range(2))
+    assert torch.equal(before, again)
+    assert not torch.equal(batches_seen(replace(plain, **changes))[0][0], before)
+
+
+@pytest.mark.parametrize("changes", [{}, {"mixup": 0.4}, {"label_smoothing": 0.0}, {"class_weights": True}])
+def test_loss_of_a_step_is_the_mean_over_its_batch(changes: dict[str, Any], shards: Path, tmp_path: Path) -> None:
+    run = Run(config_of(shards, tmp_path, **changes))
+    phase = run.new_phase(1)
+    batch = next(iter(run.train_batches(phase)))
+    logits: list[Tensor] = []
+    run.model.register_forward_hook(lambda *call: logits.append(call[2]))
+    loss, correct = train.loop.forward(run, phase, batch)
+    assert correct == (logits[0].argmax(1) == batch.labels).sum()
+    wanted = torch.nn.functional.cross_entropy(
+        logits[0], batch.labels, run.loss_weights, label_smoothing=run.config.label_smoothing, reduction="sum"
+    )
+    same = torch.isclose(loss, wanted / 20, rtol=1e-5)
+    assert same != bool(run.config.mixup)  # mixed labels have another loss
+
+
+def test_sampling_by_class_evens_out_what_an_epoch_draws(shards: Path, tmp_path: Path) -> None:
+    run = Run(config_of(shards, tmp_path, sampling="class"))
+    labels = torch.cat([batch.labels for batch in run.train_batches(run.new_phase(1))])
+    assert labels.tolist().count(1) == 18
+    plain = Run(config_of(shards, tmp_path))
+    labels = torch.cat([batch.labels for batch in plain.train_batches(plain.new_phase(1))])
+    assert labels.tolist().count(1) == int(run.train_split.labels.sum()) != 18
+
+
+def test_training_draws_nothing_from_the_global_generators(shards: Path, tmp_path: Path) -> None:
+    everything = {"mixup": 0.5, "cutmix": 0.5, "blur": 0.5, "jpeg": 0.5, "erode": 1, "erase": 0.5, "sampling": "class"}
+    run = Run(config_of(shards, tmp_path, **everything))
+    before, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    phase = run.new_phase(1)
+    with train.loop.Interruption() as interruption:
+        train.loop.train_epoch(run, phase, interruption)
+    train.loop.evaluate(run, run.ema.model, 40)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state()[1], before_numpy)  # noqa: NPY002
+
+
+def test_run_stops_when_its_patience_ends(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accuracies = iter([0.5, 0.75, 0.6, 0.7, 0.9])
+    monkeypatch.setattr(train.loop, "evaluate", lambda *_: train.loop.Scores(0.5, next(accuracies), 0.5, 0.5))
+    config = config_of(shards, tmp_path, epochs=5, patience=2, resume=True)
+    train_network(config)
+    assert [row.valid_accuracy for row in read_history(tmp_path / "resnet18" / "history.csv")] == [0.5, 0.75, 0.6, 0.7]
+    assert torch.load(tmp_path / "resnet18" / "best.pt", weights_only=True)["card"].count('"epoch": 2')
+    train_network(config)
+    assert "already trained for 4 epochs" in capsys.readouterr().out
+
+
+@pytest.fixture
+def shown(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, str]:
+    train_network(config_of(shards, tmp_path))
+    return tmp_path / "resnet18", capsys.readouterr().out
+
+
+def test_every_epoch_has_its_line_and_its_points_for_tensorboard(shown: tuple[Path, str]) -> None:
+    folder, out = shown
+    rows = read_history(folder / "history.csv")
+    lines = re.findall(r"^resnet18 epoch (\d)/2: train .*%, valid (.*)% \(AUROC (.*), F1 .*images/s", out, re.MULTILINE)
+    assert [int(epoch) for epoch, *_ in lines] == [1, 2]
+    assert [float(auroc) for *_, auroc in lines] == pytest.approx([row.valid_auroc for row in rows], abs=1e-4)
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    assert set(events.Tags()["scalars"]) == set(CURVES)
+    for name, field in CURVES.items():
+        points = [(event.step, event.value) for event in events.Scalars(name)]
+        assert points == [(row.epoch, pytest.approx(getattr(row, field), rel=1e-3, abs=1e-5)) for row in rows]
+
+
+def test_a_forced_run_drops_the_curves_of_the_run_that_it_replaces(
+    shown: tuple[Path, str], shards: Path, tmp_path: Path
+) -> None:
+    train_network(config_of(shards, tmp_path, force=True, epochs=1))
+    events = EventAccumulator(str(shown[0] / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss/train")] == [1]
 
 
 def test_run_uses_class_weights_where_asked(shards: Path, tmp_path: Path, manifest: Manifest) -> None:
-    weights = train.loop.Run(config_of(shards, tmp_path, class_weights=True)).loss_weights
+    weights = Run(config_of(shards, tmp_path, class_weights=True)).loss_weights
     assert weights is not None
     assert torch.equal(weights, class_weights(manifest))
-    assert train.loop.Run(config_of(shards, tmp_path)).loss_weights is None
+    assert Run(config_of(shards, tmp_path)).loss_weights is None
 
 
 def test_size_is_full_where_progress_is_off_or_starts_above() -> None:
@@ -82,19 +227,13 @@ def test_run_of_growing_size_trains_on_smaller_images(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(train.loop, "build_resnet", lambda _: SizeProbe(seen))
-    run = train.loop.Run(config_of(shards, tmp_path, start_size=33))
-    train.loop.train_epoch(run, 1, size_of_epoch(run.config, 40, 1))
-    train.loop.evaluate(run, run.ema.model, run.valid_split, 33)
-    train.loop.evaluate(run, run.ema.model, run.valid_split, 40)
+    monkeypatch.setattr(train.run, "build_resnet", lambda _: SizeProbe(seen))
+    run = Run(config_of(shards, tmp_path, start_size=33))
+    with train.loop.Interruption() as interruption:
+        train.loop.train_epoch(run, run.new_phase(1), interruption)
+    train.loop.evaluate(run, run.ema.model, 33)
+    train.loop.evaluate(run, run.ema.model, 40)
     assert seen == [33, 33, 33, 40]  # two steps of training, then validation at the size that is asked
-
-
-def test_the_best_epoch_is_one_of_the_largest_size() -> None:
-    small = Epoch(1, 0.5, 0.5, 0.3, 0.9, 0.1, 33, 1.0, 1.0)
-    full = Epoch(2, 0.5, 0.5, 0.4, 0.8, 0.1, 40, 1.0, 1.0)
-    assert best_epoch([small]) is small
-    assert best_epoch([small, full]) is full
 
 
 class SizeProbe(torch.nn.Module):
@@ -111,30 +250,6 @@ class SizeProbe(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.seen.append(x.shape[-1])
         return self.fc(x.mean(dim=(2, 3)))
-
-
-def row(epoch: int, accuracy: float, loss: float) -> Epoch:
-    return Epoch(epoch, 0.5, 0.5, loss, accuracy, 0.1, 40, 1.0, 100.0)
-
-
-@pytest.mark.parametrize(
-    ("rows", "best"),
-    [
-        ([row(1, 0.8, 0.5), row(2, 0.9, 0.9), row(3, 0.85, 0.1)], 2),
-        ([row(1, 0.9, 0.5), row(2, 0.9, 0.4), row(3, 0.9, 0.45)], 2),
-        ([row(1, 0.9, 0.4), row(2, 0.9, 0.4)], 1),
-    ],
-    ids=["higher accuracy", "then lower loss", "then earlier"],
-)
-def test_best_epoch_goes_by_accuracy_then_loss_then_order(rows: list[Epoch], best: int) -> None:
-    assert best_epoch(rows).epoch == best
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_cuda_without_a_gpu_is_an_error_and_auto_takes_the_cpu() -> None:
-    with pytest.raises(UserError, match="--device cuda: no usable GPU"):
-        pick_device("cuda")
-    assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")
 
 
 @pytest.mark.parametrize("size", [-1, 16, 32])

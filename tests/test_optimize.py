@@ -1,5 +1,6 @@
 """Learning rate, groups of weight decay, and the averaged weights against a plain loop."""
 
+import copy
 import itertools
 import math
 
@@ -74,6 +75,10 @@ def test_optimizers_are_those_that_the_flag_names() -> None:
     assert all(group["lr"] == 0.3 for group in sgd.param_groups + adamw.param_groups)
 
 
+def averaged(network: nn.Module, decay: float) -> ExponentialMovingAverage:
+    return ExponentialMovingAverage(network, copy.deepcopy(network), decay)
+
+
 def train_a_little(network: nn.Module, generator: torch.Generator) -> None:
     """Change the weights and, by a forward pass, the BatchNorm statistics."""
     with torch.no_grad():
@@ -84,11 +89,11 @@ def train_a_little(network: nn.Module, generator: torch.Generator) -> None:
 
 def test_average_follows_a_plain_loop_over_weights_and_statistics() -> None:
     network, generator = small_network().train(), torch.Generator().manual_seed(0)
-    average = ExponentialMovingAverage(network, decay=0.6)
+    average = averaged(network, 0.6)
     wanted = {key: value.double().clone() for key, value in network.state_dict().items()}
     for t in range(20):
         train_a_little(network, generator)
-        average.update(network)
+        average.update()
         decay = min(0.6, (1 + t) / (10 + t))  # reaches 0.6 at t = 13
         for key, value in network.state_dict().items():
             wanted[key] = decay * wanted[key] + (1 - decay) * value.double()
@@ -104,24 +109,24 @@ def test_average_follows_a_plain_loop_over_weights_and_statistics() -> None:
 def test_first_update_keeps_a_tenth_of_the_start() -> None:
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
-    average = ExponentialMovingAverage(network, decay=0.998)
+    average = averaged(network, 0.998)
     nn.init.ones_(network.weight)
-    average.update(network)
+    average.update()
     assert average.model.weight.item() == pytest.approx(0.9)
 
 
 def test_average_of_a_low_decay_has_no_warm_up() -> None:
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
-    average = ExponentialMovingAverage(network, decay=0.0)
+    average = averaged(network, 0.0)
     nn.init.ones_(network.weight)
-    average.update(network)
+    average.update()
     assert average.model.weight.item() == 1
 
 
 def test_averaged_model_is_a_frozen_copy_in_evaluation_mode() -> None:
     network = small_network().train()
-    average = ExponentialMovingAverage(network, decay=0.9)
+    average = averaged(network, 0.9)
     assert not average.model.training
     assert network.training
     assert not any(parameter.requires_grad for parameter in average.model.parameters())

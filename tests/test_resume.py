@@ -13,26 +13,35 @@ import pytest
 import torch
 
 import train.loop
+import train.run
 from contract.errors import UserError
 from contract.manifest import Manifest
 from train.checkpoint import load_checkpoint
 from train.config import Config
-from train.history import read_history
-from train.loop import best_epoch
+from train.data import open_labelled
+from train.history import best_epoch, read_history
 from train.loop import train as train_network
 from train.normalise import Normalise
-from train.resnet import build_resnet
+from train.resnet import BasicBlock, ResNet
+from train.resume import start
+from train.run import Run
 
-FILES = {"best.pt", "last.pt", "history.csv", "run.json", "accuracy.png"}
+FILES = {"best.pt", "last.pt", "history.csv", "config.json", "run.json", "accuracy.png"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
+def _small_network_on_one_thread() -> Iterator[None]:
     """Sums of floats depend on how threads share them: one thread makes runs comparable bit by bit."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(train.run, "build_resnet", lambda _: small_network())
+        yield
     torch.set_num_threads(threads)
+
+
+def small_network() -> ResNet:
+    return ResNet(BasicBlock, (1, 1, 1, 1), 2)
 
 
 def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:
@@ -54,13 +63,13 @@ def interrupted(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifacts of the same run, interrupted when the first epoch was saved. Read only."""
     artifacts = tmp_path_factory.mktemp("interrupted")
 
-    def save_and_stop(run: train.loop.Run) -> None:
-        save(run)
+    def save_and_stop(run: Run) -> None:
+        save_epoch(run)
         raise KeyboardInterrupt
 
-    save = train.loop.save
+    save_epoch = train.loop.save_epoch
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(train.loop, "save", save_and_stop)
+        monkeypatch.setattr(train.loop, "save_epoch", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
             train_network(config_of(shards, artifacts))
     return artifacts
@@ -71,7 +80,7 @@ def copy_of(artifacts: Path, tmp_path: Path) -> Path:
 
 
 def content_of(artifacts: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (artifacts / "resnet18").iterdir()}
+    return {path.name: path.read_bytes() for path in (artifacts / "resnet18").iterdir() if path.is_file()}
 
 
 def assert_equal(found: Any, wanted: Any, where: str = "state") -> None:
@@ -92,7 +101,7 @@ def assert_equal(found: Any, wanted: Any, where: str = "state") -> None:
 
 def test_run_leaves_checkpoints_history_record_and_picture(finished: Path, manifest: Manifest) -> None:
     folder = finished / "resnet18"
-    assert {path.name for path in folder.iterdir()} == FILES
+    assert {path.name for path in folder.iterdir()} == FILES | {"tensorboard"}
     card, state = load_checkpoint(folder / "last.pt")
     rows = read_history(folder / "history.csv")
     assert [row.epoch for row in rows] == [1, 2]
@@ -104,19 +113,28 @@ def test_run_leaves_checkpoints_history_record_and_picture(finished: Path, manif
     assert cv2.imread(str(folder / "accuracy.png")) is not None
 
 
-def test_record_names_configuration_card_and_time(finished: Path) -> None:
-    record = json.loads((finished / "resnet18" / "run.json").read_text())
-    assert record["config"]["batch_size"] == 20
-    assert record["card"]["arch"] == "resnet18"
-    assert record["epochs"] == 2
-    assert record["seconds"] > 0
+def test_records_say_what_is_needed_to_repeat_the_run(finished: Path, shards: Path, manifest: Manifest) -> None:
+    begun, done = (json.loads((finished / "resnet18" / name).read_text()) for name in ("config.json", "run.json"))
+    for record in (begun, done):
+        assert record["config"]["batch_size"] == 20
+        assert record["command"] == (
+            f"python -m train --arch resnet18 --shards {shards} --artifacts {finished} --epochs 2 --batch-size 20 "
+            "--lr 0.02 --warmup-epochs 0.5 --device cpu --no-amp"
+        )
+        assert record["processes"] == 1
+    assert (begun["manifest_digest"], begun["seed"]) == (manifest.digest, 0)
+    assert {"torch", "numpy", "python", "commit"} <= begun["versions"].keys()
+    assert done["card"]["arch"] == "resnet18"
+    assert done["card"]["manifest_digest"] == manifest.digest
+    assert done["epochs"] == 2
+    assert done["seconds"] > 0
 
 
 def test_best_checkpoint_scores_what_its_card_says(finished: Path, shards: Path, manifest: Manifest) -> None:
     card, state = load_checkpoint(finished / "resnet18" / "best.pt")
-    network = build_resnet("resnet18").eval()
+    network = small_network().eval()
     network.load_state_dict(state["model"])
-    reader = train.loop.open_labelled(shards, manifest, "valid")
+    reader = open_labelled(shards, manifest, "valid")
     images = torch.from_numpy(np.stack([reader.image(i) for i in range(len(reader))]))
     labels = torch.tensor([sample.label for sample in reader.samples])
     with torch.inference_mode():
@@ -142,7 +160,7 @@ def test_resumed_run_ends_as_an_uninterrupted_one(
     finished: Path, interrupted: Path, shards: Path, tmp_path: Path
 ) -> None:
     artifacts = copy_of(interrupted, tmp_path)
-    assert content_of(artifacts).keys() == {"best.pt", "last.pt", "history.csv"}
+    assert content_of(artifacts).keys() == {"best.pt", "last.pt", "history.csv", "config.json"}
     train_network(config_of(shards, artifacts, resume=True))
     assert content_of(artifacts).keys() == FILES
     for name in ("last.pt", "best.pt"):
@@ -218,8 +236,8 @@ def test_a_forced_run_drops_the_record_of_the_run_that_it_replaces(
     artifacts = copy_of(interrupted, tmp_path)
     record = artifacts / "resnet18" / "run.json"
     record.write_text("{}")
-    run = train.loop.Run(config_of(shards, artifacts, force=True))
-    assert train.loop.start(run)
+    run = Run(config_of(shards, artifacts, force=True))
+    assert start(run)
     assert not record.exists()
 
 
@@ -239,6 +257,8 @@ def test_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint(
     artifacts = copy_of(interrupted, tmp_path)
     before = content_of(artifacts)
     monkeypatch.setattr(train.loop, "learning_rate", lambda *_: float("nan"))
-    with pytest.raises(UserError, match="resnet18: the loss of epoch 2 is not finite"):
+    with pytest.raises(
+        UserError, match=r"resnet18: the loss is not finite in epoch 2, step 2 of 2: .*stays in .*last\.pt"
+    ):
         train_network(config_of(shards, artifacts, resume=True))
     assert content_of(artifacts) == before

@@ -1,5 +1,6 @@
 """The command line of this room."""
 
+import sys
 from dataclasses import replace
 
 import tyro
@@ -9,15 +10,33 @@ from train.config import Config
 from train.curves import draw_comparison
 from train.history import NAME as HISTORY
 from train.history import read_history
+from train.interrupt import StoppedError
 from train.loop import train
+from train.processes import Processes, joined_processes
 from train.resnet import ARCHITECTURES
+from train.run_record import command_of
 
 
 def main() -> None:
     """Train the network (or all three), then draw the comparison of all that are trained."""
     config = tyro.cli(Config, prog="python -m train", description=Config.__doc__)
+    with joined_processes() as processes:
+        try:
+            _train(config, processes)
+        except StoppedError as stopped:
+            if processes.first:
+                again = command_of(replace(config, resume=True, force=False), processes.ranks)
+                print(f"{stopped}; go on with: {again}", file=sys.stderr)
+            raise SystemExit(stopped.status) from None
+
+
+def _train(config: Config, processes: Processes) -> None:
     for one in _for_each_network(config, tuple(ARCHITECTURES)):
-        print(f"{one.arch}: {train(one)}")
+        folder = train(one, processes)
+        if processes.first:
+            print(f"{one.arch}: {folder}")
+    if not processes.first:
+        return
     histories = {a: config.artifacts / a / HISTORY for a in ARCHITECTURES if (config.artifacts / a / HISTORY).is_file()}
     picture = config.artifacts / "comparison" / "accuracy.png"
     dataset = load_manifest(config.shards).dataset

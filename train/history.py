@@ -1,7 +1,8 @@
-"""Accuracy and loss of every epoch, as ``history.csv``."""
+"""Accuracy and loss of every epoch, as ``history.csv``; which epoch is the best, and when the last one was."""
 
 import csv
 import io
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -17,13 +18,36 @@ class Epoch:
 
     epoch: int  # counted from 1
     train_loss: float
-    train_accuracy: float  # share of 0..1
+    train_accuracy: float  # share of 0..1; of mixed cells, how often the greater part is told
     valid_loss: float
     valid_accuracy: float
+    valid_auroc: float  # NaN where valid has one class only
+    valid_f1: float  # of both classes, weighted by their numbers of samples
     lr: float  # at the epoch's end
     size: int  # px a side that the training phase saw
     seconds: float
     images_per_second: float  # of the training phase
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Those on valid, by name, as a model card holds them: what is not defined is left out."""
+        found = {name: value for name, value in vars(self).items() if name.startswith("valid_")}
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def best_epoch(history: list[Epoch]) -> Epoch:
+    """The epoch of highest accuracy on valid; ties go to the lower loss, then to the earlier epoch.
+
+    While sizes grow, epochs of the largest size so far count alone: only they know the cells' full scale.
+    """
+    largest = max(row.size for row in history)
+    return min((row for row in history if row.size == largest), key=lambda row: (-row.valid_accuracy, row.valid_loss))
+
+
+def finished(history: list[Epoch], epochs: int, patience: int) -> bool:
+    """Whether all epochs are done, or, with ``patience`` above zero, so many have brought none better than the best."""
+    impatient = bool(patience and history) and len(history) - best_epoch(history).epoch >= patience
+    return len(history) >= epochs or impatient
 
 
 def write_history(path: Path, rows: list[Epoch]) -> None:

@@ -1,6 +1,5 @@
 """The optimiser, its learning rate, and the averaged weights."""
 
-import copy
 import math
 
 import torch
@@ -29,22 +28,26 @@ def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
 
 
 class ExponentialMovingAverage:
-    """A copy of a model whose weights and BatchNorm statistics trail the model's.
+    """A model whose weights and BatchNorm statistics trail those of another, ``followed``.
 
     After ``t`` updates the decay is ``min(decay, (1 + t) / (10 + t))``, so short runs do not average their start.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+    def __init__(self, followed: nn.Module, model: nn.Module, decay: float) -> None:
+        self.model = model.eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
+        averaged, current = self.model.state_dict(), followed.state_dict()
+        floats = [name for name, value in averaged.items() if value.is_floating_point()]
+        # Listed once: weights and statistics change in place, and a deep network has a thousand of them.
+        self._averaged, self._current = [averaged[n] for n in floats], [current[n] for n in floats]
+        counts = sorted(averaged.keys() - set(floats))
+        self._counts = [(averaged[n], current[n]) for n in counts]
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self) -> None:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        averaged, current = self.model.state_dict(), model.state_dict()
-        floats = [name for name, value in averaged.items() if value.is_floating_point()]
-        torch._foreach_lerp_([averaged[n] for n in floats], [current[n] for n in floats], 1 - decay)
-        for name in averaged.keys() - set(floats):
-            averaged[name].copy_(current[name])
+        torch._foreach_lerp_(self._averaged, self._current, 1 - decay)
+        for averaged, current in self._counts:
+            averaged.copy_(current)

@@ -1,0 +1,110 @@
+"""Two processes (gloo) learn what one does: the same history within rounding, and the first alone writes."""
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from contract.errors import UserError
+from train.batch_norm import SynchronisedBatchNorm, replace_batch_norm
+from train.history import read_history
+from train.processes import Processes, pick_device
+from train.resnet import BasicBlock, ResNet
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def two_processes(*words: object) -> subprocess.CompletedProcess[str]:
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([*start, *map(str, words)], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_two_processes_learn_what_one_does(shards: Path, tmp_path: Path) -> None:
+    # 36 samples in batches of 20: halves of 10 and of 8. Half a batch would have other BatchNorm statistics.
+    words = ["train", "--shards", shards, "--epochs", 2, "--batch-size", 20, "--lr", 0.02, "--warmup-epochs", 0.5]
+    words += ["--device", "cpu", "--no-amp", "--mixup", 0.4, "--blur", 0.5, "--artifacts"]
+    one = subprocess.run([sys.executable, "-m", *map(str, words), tmp_path / "one"], cwd=ROOT, capture_output=True)
+    assert one.returncode == 0, one.stderr
+    two = two_processes("-m", *words, tmp_path / "two")
+    assert two.returncode == 0, two.stderr
+    assert two.stdout.count("resnet18 epoch 1/2: train ") == 1  # of the first process alone
+    histories = [read_history(tmp_path / name / "resnet18" / "history.csv") for name in ("one", "two")]
+    for rows in zip(*histories, strict=True):
+        found, wanted = ({k: v for k, v in asdict(row).items() if "second" not in k} for row in rows)
+        assert found == pytest.approx(wanted, abs=2e-3)
+    weights = [torch.load(tmp_path / n / "resnet18" / "last.pt", weights_only=True)["model"] for n in ("one", "two")]
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=5e-3, atol=5e-3)
+
+
+WORKER = """
+import sys, torch
+from torch import nn
+from train.batch_norm import SynchronisedBatchNorm
+from train.processes import joined_processes
+
+torch.manual_seed(0)
+x, target, cut = torch.randn(7, 3, 4, 5), torch.randn(7, 3, 4, 5), 4
+whole, parted = nn.BatchNorm2d(3), SynchronisedBatchNorm(3)
+for norm in (whole, parted):
+    nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(1))
+with joined_processes() as processes:
+    rows = slice(0, cut) if processes.first else slice(cut, 7)  # uneven parts
+    a, b = x.clone().requires_grad_(), x[rows].clone().requires_grad_()
+    wanted, found = whole(a), parted(b)
+    (wanted * target).sum().backward()
+    (found * target[rows]).sum().backward()
+    torch.testing.assert_close(found, wanted[rows])
+    torch.testing.assert_close(b.grad, a.grad[rows])
+    torch.testing.assert_close(processes.total(parted.weight.grad), whole.weight.grad)
+    torch.testing.assert_close(processes.total(parted.bias.grad), whole.bias.grad)
+    torch.testing.assert_close(parted.running_var, whole.running_var)
+    torch.testing.assert_close(parted.running_mean, whole.running_mean)
+    assert parted.num_batches_tracked == 1
+    torch.testing.assert_close(parted.eval()(x), whole.eval()(x))
+    assert processes.largest(3 * processes.rank) == 3
+    assert processes.gathered([processes.rank]) == [[0], [1]]
+    print("agreed", processes.rank)
+"""
+
+
+def test_batch_norm_of_two_processes_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{WORKER}")
+    done = two_processes(tmp_path / "worker.py")
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == ["0", "1", "agreed", "agreed"]
+
+
+def test_replaced_batch_norm_keeps_names_weights_and_statistics() -> None:
+    torch.manual_seed(0)
+    network = ResNet(BasicBlock, (1, 1, 1, 1), 2)
+    network(torch.randn(2, 3, 40, 40))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    replaced = replace_batch_norm(network, SynchronisedBatchNorm)
+    assert [type(m) for m in replaced.modules() if isinstance(m, nn.BatchNorm2d)] == [SynchronisedBatchNorm] * 12
+    assert replaced.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in replaced.state_dict().items())
+
+
+def test_one_process_needs_no_network() -> None:
+    processes, network = Processes(), nn.Linear(2, 2)
+    assert processes.first
+    assert processes.largest(5) == 5
+    assert processes.gathered("a") == ["a"]
+    assert processes.total(torch.tensor(2.5)) == 2.5
+    assert processes.shared(network, torch.device("cpu")) is network
+    assert processes.synchronised(network, torch.device("cpu")) is network
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_without_a_gpu_is_an_error_and_auto_takes_the_cpu() -> None:
+    with pytest.raises(UserError, match="--device cuda: no usable GPU"):
+        pick_device("cuda")
+    assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")

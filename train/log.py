@@ -1,0 +1,72 @@
+"""What a run shows while it goes on: a progress bar, a line an epoch, and curves for TensorBoard."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from train.history import Epoch
+from train.run import Phase, Run
+
+FOLDER = "tensorboard"
+CURVES = {
+    "loss/train": "train_loss",
+    "loss/valid": "valid_loss",
+    "accuracy/train": "train_accuracy",
+    "accuracy/valid": "valid_accuracy",
+    "auroc/valid": "valid_auroc",
+    "f1/valid": "valid_f1",
+    "run/learning rate": "lr",
+    "run/size": "size",
+    "run/images per second": "images_per_second",
+}
+
+
+@contextmanager
+def curves(run: Run) -> Iterator[SummaryWriter | None]:
+    """A writer of TensorBoard events in the run's folder; none on all processes but the first.
+
+    A resumed run goes on after its last epoch, a new one drops what was there.
+    """
+    if not run.processes.first:
+        yield None
+        return
+    folder = run.folder / FOLDER
+    if not run.history and folder.exists():
+        shutil.rmtree(folder)
+    with SummaryWriter(str(folder), purge_step=len(run.history) + 1) as writer:
+        yield writer
+
+
+def show(run: Run, writer: SummaryWriter | None) -> None:
+    """Print the line of the last epoch and write its point of every curve."""
+    if writer is None:
+        return
+    row = run.history[-1]
+    for name, field in CURVES.items():
+        writer.add_scalar(name, getattr(row, field), row.epoch)
+    writer.flush()
+    print(f"{run.config.arch} epoch {row.epoch}/{run.config.epochs}: {summary(row)}", flush=True)
+
+
+def summary(row: Epoch) -> str:
+    """An epoch in one line."""
+    return (
+        f"train {row.train_accuracy:.2%}, valid {row.valid_accuracy:.2%} (AUROC {row.valid_auroc:.4f}, "
+        f"F1 {row.valid_f1:.4f}; loss {row.train_loss:.4f}, {row.valid_loss:.4f}), {row.size} px, "
+        f"{row.images_per_second:.0f} images/s, {row.seconds:.0f} s"
+    )
+
+
+def progress_bar(run: Run, phase: Phase) -> tqdm:
+    """A bar of the epoch's images with images/s; on a terminal only, and only of the first process."""
+    return tqdm(
+        desc=f"{run.config.arch} epoch {phase.epoch}/{run.config.epochs}, {phase.size} px",
+        total=run.samples,
+        initial=min(phase.step * run.config.batch_size, run.samples),
+        unit=" images",
+        leave=False,
+        disable=None if run.processes.first else True,
+    )

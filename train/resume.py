@@ -1,0 +1,113 @@
+"""last.pt: written at the end of every epoch, from time to time inside one, and when a signal comes; read to go on.
+
+Random numbers need no place in it: those of a step follow from the seed and the step (``train.draws``), the order of an
+epoch from the seed and the epoch, and nothing draws from a global generator after the weights are made.
+"""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from contract.errors import UserError
+from contract.model_card import ModelCard
+from train.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from train.config import recipe_of
+from train.finite import check_losses, check_weights
+from train.history import NAME as HISTORY
+from train.history import Epoch, best_epoch, finished, write_history
+from train.run import Phase, Run
+from train.run_record import NAME as RUN_RECORD
+from train.run_record import write_start_record
+
+LAST, BEST = "last.pt", "best.pt"
+
+
+def start(run: Run) -> bool:
+    """Load what is to be resumed, or make the folder ready for a new run; false when the run is finished already.
+
+    Raises ``UserError`` when a run is there and neither resumed nor replaced, or is another run: it says what differs.
+    """
+    last, record = run.folder / LAST, run.folder / RUN_RECORD
+    if last.is_file() and not run.config.force:
+        if not run.config.resume:
+            raise UserError(f"{last}: a run is there already: --resume goes on with it, --force replaces it")
+        _load(run)
+        return not (finished(run.history, run.config.epochs, run.config.patience) and record.is_file())
+    if run.processes.first:
+        record.unlink(missing_ok=True)  # it speaks of the run that is replaced
+        write_start_record(run.folder, run.config, run.card(), run.processes.ranks)
+    return True
+
+
+def save_epoch(run: Run) -> None:
+    """Write last.pt, history.csv and, after the best epoch so far, best.pt (EMA weights alone)."""
+    check_weights(run, f"after epoch {len(run.history)}", run.history[-1].valid_loss)
+    run.phase = None
+    if run.processes.first:
+        if best_epoch(run.history) is run.history[-1]:
+            save_checkpoint(run.folder / BEST, run.card(), {"model": run.ema.model.state_dict()})
+        write_history(run.folder / HISTORY, run.history)
+    _write(run, None)
+
+
+def save_step(run: Run, phase: Phase) -> None:
+    """Write last.pt inside an epoch, unless a loss or a weight is not finite: then the last good file stays."""
+    check_losses(run, phase)
+    check_weights(run, f"after step {phase.step} of epoch {phase.epoch}")
+    losses, correct = run.processes.total(phase.losses.clone()), run.processes.total(phase.correct.clone())
+    done = {"epoch": phase.epoch, "step": phase.step, "seconds": phase.seconds}
+    _write(run, {**done, "losses": losses.cpu() / run.processes.ranks, "correct": correct.cpu()})
+
+
+def _write(run: Run, phase: dict[str, Any] | None) -> None:
+    run.saved_at = time.monotonic()
+    if not run.processes.first:
+        return
+    state: dict[str, Any] = {
+        "model": run.model.state_dict(),
+        "ema": run.ema.model.state_dict(),
+        "ema_updates": run.ema.updates,
+        "optimizer": run.optimizer.state_dict(),
+        "history": [asdict(row) for row in run.history],
+        "phase": phase,
+    }
+    save_checkpoint(run.folder / LAST, run.card(), state)
+
+
+def _load(run: Run) -> None:
+    path = run.folder / LAST
+    card, state = load_checkpoint(path)
+    differing = _differences(card, run)
+    if differing:
+        raise UserError(f"{path}: cannot be resumed, these differ: {', '.join(differing)}; --force trains anew")
+    load_weights(run.model, state, path)
+    load_weights(run.ema.model, state, path, "ema")
+    try:
+        run.ema.updates = state["ema_updates"]
+        run.optimizer.load_state_dict(state["optimizer"])
+        run.history = [Epoch(**row) for row in state["history"]]
+        run.phase = _phase_of(run, state["phase"]) if state["phase"] else None
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: cannot be resumed ({type(error).__name__}): --force trains anew") from None
+
+
+def _phase_of(run: Run, saved: dict[str, Any]) -> Phase:
+    """What all processes had summed up goes on in the first one."""
+    phase = run.new_phase(saved["epoch"])
+    phase.step, phase.checked, phase.seconds = saved["step"], saved["step"], saved["seconds"]
+    if run.processes.first:
+        phase.losses.copy_(torch.as_tensor(saved["losses"]) * run.processes.ranks)
+        phase.correct.copy_(torch.as_tensor(saved["correct"]))
+    return phase
+
+
+def _differences(card: ModelCard, run: Run) -> list[str]:
+    """What this run is and a checkpoint's run was not, each as ``name then -> now``."""
+    now: dict[str, Any] = {"arch": run.config.arch, "classes": run.manifest.classes}
+    now["the shards' manifest"] = run.manifest.digest[:12]
+    then: dict[str, Any] = {"arch": card.arch, "classes": card.classes}
+    then["the shards' manifest"] = card.manifest_digest[:12]
+    now, then = now | recipe_of(run.config), then | card.training
+    return [f"{name} {then.get(name)} -> {value}" for name, value in now.items() if then.get(name) != value]

@@ -1,0 +1,189 @@
+"""The state of one training run: everything a checkpoint must hold, and what it is computed with."""
+
+import copy
+import signal
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from contract.errors import UserError
+from contract.manifest import Manifest, load_manifest
+from contract.model_card import FORMAT, ModelCard
+from train.augment import Augment
+from train.config import Config, recipe_of
+from train.data import Batch, open_labelled, train_batches, valid_batches
+from train.draws import Draws
+from train.history import Epoch, best_epoch
+from train.interrupt import Interruption, StoppedError
+from train.normalise import Normalise
+from train.objective import class_weights
+from train.optimize import ExponentialMovingAverage, make_optimizer
+from train.processes import Processes, pick_device
+from train.resnet import MINIMUM_SIZE, build_resnet
+from train.sampling import sampled_order
+from train.versions import versions
+
+
+@dataclass
+class Phase:
+    """The training phase of one epoch, as far as it has come."""
+
+    epoch: int  # counted from 1
+    size: int  # px a side
+    losses: Tensor  # float32 [steps]: of this process; their mean over the processes is the batch's mean loss
+    correct: Tensor  # int64: how many samples were classified rightly, of this process
+    step: int = 0  # steps done
+    checked: int = 0  # steps whose loss is known to be finite
+    keys: list[list[str]] = field(default_factory=list)  # of the batches since then
+    seconds: float = 0.0
+
+
+class Run:
+    """One network in training on one device; weights and order of samples are drawn from the seed."""
+
+    def __init__(self, config: Config, processes: Processes | None = None) -> None:
+        if config.start_size and not config.start_size >= MINIMUM_SIZE:
+            raise UserError(f"--start-size {config.start_size}: must be 0 (off) or at least {MINIMUM_SIZE} px")
+        self.config = config
+        self.processes = processes or Processes()
+        self.folder = config.artifacts / config.arch
+        self.manifest: Manifest = load_manifest(config.shards)
+        self.device = pick_device(config.device, self.processes.local_rank)
+        self.train_split = open_labelled(config.shards, self.manifest, "train")
+        self.valid_split = open_labelled(config.shards, self.manifest, "valid")
+        torch.manual_seed(config.seed)
+        model = build_resnet(config.arch).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        averaged = copy.deepcopy(model)
+        self.model: nn.Module = self.processes.synchronised(model, self.device)
+        self.ema = ExponentialMovingAverage(self.model, averaged, config.ema_decay)
+        self.optimizer = make_optimizer(self.model, config)
+        self.whole, self.partial = self._forwards()
+        pixels = self.manifest.pixels
+        self.normalise = Normalise(pixels.mean, pixels.std, config.standardise).to(self.device)
+        self.augment = Augment.of(config)
+        self.loss_weights = class_weights(self.manifest).to(self.device) if config.class_weights else None
+        self.history: list[Epoch] = []
+        self.phase: Phase | None = None  # of an epoch that a resumed run goes on with
+        self.saved_at = time.monotonic()  # when the last checkpoint was written
+
+    def _forwards(self) -> tuple[nn.Module, nn.Module]:
+        """How training runs the model on a whole batch, and on the smaller last one of an epoch.
+
+        Only whole batches are compiled, so shapes are fixed and nothing is compiled a second time for one batch.
+        """
+        shared = self.processes.shared(self.model, self.device)
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+        if not self.config.compile:
+            return shared, shared
+        torch._dynamo.config.recompile_limit = 64  # one for each of the growing sizes
+        return torch.compile(shared, dynamic=False), shared  # type: ignore[return-value]
+
+    @property
+    def samples(self) -> int:
+        """Samples of one epoch."""
+        return len(self.train_split)
+
+    @property
+    def steps(self) -> int:
+        """Steps of one epoch."""
+        return -(-self.samples // self.config.batch_size)
+
+    @property
+    def pin(self) -> bool:
+        return self.device.type == "cuda"
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.amp)
+
+    def tell(self, line: str) -> None:
+        """Print a line of this run, once for all processes."""
+        if self.processes.first:
+            print(f"{self.config.arch}: {line}", flush=True)
+
+    def pause_is_due(self, interruption: Interruption) -> bool:
+        """Whether a signal came, or the time for a checkpoint inside the epoch: on any process, so that all agree."""
+        every = self.config.checkpoint_every
+        due = bool(every) and time.monotonic() - self.saved_at >= every
+        return self.processes.largest(int(bool(interruption.signum) or (due and self.processes.first))) > 0
+
+    def stop_if_asked(self, interruption: Interruption, where: str) -> None:
+        """Raise ``StoppedError`` where a signal came to any process; call it right after a checkpoint was written."""
+        signum = self.processes.largest(interruption.signum)
+        if signum:
+            name = signal.Signals(signum).name
+            raise StoppedError(
+                f"{self.config.arch}: stopped by {name} {where}; {self.folder / 'last.pt'} holds it", signum
+            )
+
+    def new_phase(self, epoch: int) -> Phase:
+        """The start of an epoch's training phase."""
+        size = size_of_epoch(self.config, self.manifest.recipe.size, epoch)
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        return Phase(epoch, size, torch.zeros(self.steps, device=self.device), correct)
+
+    def train_batches(self, phase: Phase) -> DataLoader[Batch]:
+        """This process's batches of an epoch, from the step on that ``phase`` has reached."""
+        config = self.config
+        order = sampled_order(self.train_split, config.sampling, config.seed, phase.epoch)
+        return train_batches(
+            self.train_split,
+            config.batch_size,
+            config.seed,
+            phase.epoch,
+            config.workers,
+            self.pin,
+            rank=self.processes.rank,
+            ranks=self.processes.ranks,
+            start=phase.step,
+            order=order,
+        )
+
+    def valid_batches(self) -> DataLoader[Batch]:
+        """This process's batches of the validation split."""
+        batch_size, workers, processes = self.config.batch_size, self.config.workers, self.processes
+        return valid_batches(
+            self.valid_split, batch_size, workers, self.pin, rank=processes.rank, ranks=processes.ranks
+        )
+
+    def draws(self, phase: Phase) -> Draws:
+        """The random numbers of the step that comes next: rows of its whole batch, cut as the loader cuts samples."""
+        total, rank, ranks = self.batch_length(phase.step), self.processes.rank, self.processes.ranks
+        first, end = total * rank // ranks, total * (rank + 1) // ranks
+        rows = slice(first, end) if end > first else slice(0, 1)  # a padding sample, masked in the loss
+        return Draws(self.config.seed, (phase.epoch - 1) * self.steps + phase.step, total, rows)
+
+    def batch_length(self, step: int) -> int:
+        """Samples of a step's whole batch, over all processes."""
+        return min(self.config.batch_size, self.samples - step * self.config.batch_size)
+
+    def card(self) -> ModelCard:
+        """The model card of the best epoch so far; before the first epoch is finished, of none (epoch 0)."""
+        best = best_epoch(self.history) if self.history else None
+        return ModelCard(
+            format=FORMAT,
+            arch=self.config.arch,
+            classes=self.manifest.classes,
+            dataset=self.manifest.dataset,
+            recipe=self.manifest.recipe,
+            mean=self.manifest.pixels.mean,
+            std=self.manifest.pixels.std,
+            manifest_digest=self.manifest.digest,
+            seed=self.config.seed,
+            epoch=best.epoch if best else 0,
+            training=dict(recipe_of(self.config)),
+            versions=versions(),
+            metrics=best.metrics if best else {},
+        )
+
+
+def size_of_epoch(config: Config, full: int, epoch: int) -> int:
+    """Progressive size: from ``start_size`` to ``full`` in steps of 16 px over the first 80 % of the epochs."""
+    if not config.start_size or config.start_size >= full:
+        return full
+    progress = (epoch - 1) / max(1, 4 * config.epochs // 5)
+    size = config.start_size + round(progress * (full - config.start_size) / 16) * 16
+    return full if progress >= 1 or epoch == config.epochs else min(full, size)
