@@ -1,6 +1,7 @@
 """Balanced sampling: equal shares, nobody twice before all came once, the same order again."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,29 @@ def reader(shards: Path, manifest: Manifest) -> SplitReader:
     return open_labelled(shards, manifest, "train")
 
 
-def test_plain_order_is_a_permutation(reader: SplitReader) -> None:
-    order = sampled_order(reader, "plain", 0, 1)
+def test_plain_order_is_a_permutation(reader: SplitReader, manifest: Manifest) -> None:
+    order = sampled_order(reader, manifest, "plain", 0, 1)
     assert sorted(order) == list(range(len(reader)))
 
 
 @pytest.mark.parametrize("how", ["class", "subject"])
-def test_each_group_has_an_equal_share_of_an_epoch(how: str, reader: SplitReader) -> None:
+def test_each_group_has_an_equal_share_of_an_epoch(how: str, reader: SplitReader, manifest: Manifest) -> None:
     groups: Any = reader.labels.tolist() if how == "class" else reader.subjects
-    order = sampled_order(reader, how, 0, 1)
+    order = sampled_order(reader, manifest, how, 0, 1)
     assert len(order) == len(reader)
     counts = Counter(groups[i] for i in order)
     assert counts.keys() == set(groups)
     assert max(counts.values()) - min(counts.values()) <= 1
     assert max(Counter(groups).values()) - min(Counter(groups).values()) > 1  # unbalanced by itself
+
+
+def test_two_ids_of_one_person_share_that_persons_part(reader: SplitReader, manifest: Manifest) -> None:
+    first, second = sorted(set(reader.subjects))[:2]
+    joined = replace(manifest, identities={first: f"{first}+{second}", second: f"{first}+{second}"})
+    order = sampled_order(reader, joined, "subject", 0, 1)
+    counts = Counter(joined.identity(reader.subjects[i]) for i in order)
+    assert len(counts) == len(set(reader.subjects)) - 1
+    assert max(counts.values()) - min(counts.values()) <= 1
 
 
 def test_none_comes_again_before_all_of_its_group_came() -> None:
@@ -53,15 +63,15 @@ def test_remainder_goes_to_groups_by_chance() -> None:
     assert favoured == {0, 1, 2, 3, 4}
 
 
-def test_order_is_shuffled_and_follows_seed_and_epoch(reader: SplitReader) -> None:
-    orders = [tuple(sampled_order(reader, "class", *place)) for place in ((0, 1), (0, 1), (0, 2), (1, 1))]
+def test_order_is_shuffled_and_follows_seed_and_epoch(reader: SplitReader, manifest: Manifest) -> None:
+    orders = [tuple(sampled_order(reader, manifest, "class", *place)) for place in ((0, 1), (0, 1), (0, 2), (1, 1))]
     assert orders[0] == orders[1]
     assert len(set(orders)) == 3
     labels = reader.labels[list(orders[0])]
     assert np.count_nonzero(labels[1:] != labels[:-1]) > 5
 
 
-def test_sampling_by_subject_needs_subjects(reader: SplitReader) -> None:
+def test_sampling_by_subject_needs_subjects(reader: SplitReader, manifest: Manifest) -> None:
     reader.__dict__["subjects"] = (None, *reader.subjects[1:])
     with pytest.raises(UserError, match=f"--sampling subject: sample '{reader.samples[0].key}' has no subject"):
-        sampled_order(reader, "subject", 0, 1)
+        sampled_order(reader, manifest, "subject", 0, 1)

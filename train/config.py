@@ -27,7 +27,7 @@ class Config:
     mixup: float = 0.0  # alpha of Beta(alpha, alpha), the share of another cell mixed in; 0: off
     cutmix: float = 0.0  # alpha of Beta(alpha, alpha), the share pasted from another cell; 0: off
     class_weights: bool = False  # weight the loss by inverse class frequency
-    sampling: Literal["plain", "class", "subject"] = "plain"  # class, subject: as many draws of each in an epoch
+    sampling: Literal["plain", "class", "subject"] = "plain"  # class, subject: as many draws of each class, or person
     standardise: bool = False  # take out every image's own mean and deviation of cell pixels, per channel
     flip: bool = True  # flips and quarter turns: exact, no pixel is interpolated
     affine: float = 0.5  # share of images that are also rotated by any angle, shifted and scaled (interpolated)
@@ -44,6 +44,7 @@ class Config:
     start_size: int = 0  # progressive size: px of the first epochs, growing to the shards' size; 0: off
     seed: int = 0  # of weights, order of samples and augmentation
     workers: int = 0  # loader processes; batches do not depend on it
+    cache: Literal["none", "ram", "device"] = "none"  # keep decoded samples in shared memory, or on the GPU
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is a usable GPU
     amp: bool = True  # bfloat16 autocast
     compile: bool = False  # torch.compile: slow to start, then faster steps on a GPU
@@ -66,8 +67,8 @@ class Config:
 
 # Where a run lies and how it is executed: neither changes what is learned, so a resumed run may change them.
 EXECUTION = (
-    *("arch", "shards", "artifacts", "workers", "device", "compile", "checkpoint_every"),
-    *("resume", "force"),
+    *("arch", "shards", "artifacts", "workers", "cache", "device", "compile"),
+    *("checkpoint_every", "resume", "force"),
 )
 
 

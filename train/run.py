@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
 from contract.model_card import FORMAT, ModelCard
 from train.augment import Augment
 from train.config import Config, recipe_of
-from train.data import Batch, open_labelled, train_batches, valid_batches
+from train.data import Batches, open_cache, open_labelled, train_batches, valid_batches
 from train.draws import Draws
 from train.history import Epoch, best_epoch
 from train.interrupt import Interruption, StoppedError
@@ -54,6 +53,8 @@ class Run:
         self.device = pick_device(config.device, self.processes.local_rank)
         self.train_split = open_labelled(config.shards, self.manifest, "train")
         self.valid_split = open_labelled(config.shards, self.manifest, "valid")
+        splits = (self.train_split, self.valid_split)
+        self.caches = [open_cache(config.cache, split, self.device, config.workers) for split in splits]
         torch.manual_seed(config.seed)
         model = build_resnet(config.arch).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         averaged = copy.deepcopy(model)
@@ -125,10 +126,10 @@ class Run:
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         return Phase(epoch, size, torch.zeros(self.steps, device=self.device), correct)
 
-    def train_batches(self, phase: Phase) -> DataLoader[Batch]:
+    def train_batches(self, phase: Phase) -> Batches:
         """This process's batches of an epoch, from the step on that ``phase`` has reached."""
         config = self.config
-        order = sampled_order(self.train_split, config.sampling, config.seed, phase.epoch)
+        order = sampled_order(self.train_split, self.manifest, config.sampling, config.seed, phase.epoch)
         return train_batches(
             self.train_split,
             config.batch_size,
@@ -140,13 +141,19 @@ class Run:
             ranks=self.processes.ranks,
             start=phase.step,
             order=order,
+            cache=self.caches[0],
         )
 
-    def valid_batches(self) -> DataLoader[Batch]:
+    def valid_batches(self) -> Batches:
         """This process's batches of the validation split."""
-        batch_size, workers, processes = self.config.batch_size, self.config.workers, self.processes
         return valid_batches(
-            self.valid_split, batch_size, workers, self.pin, rank=processes.rank, ranks=processes.ranks
+            self.valid_split,
+            self.config.batch_size,
+            self.config.workers,
+            self.pin,
+            rank=self.processes.rank,
+            ranks=self.processes.ranks,
+            cache=self.caches[1],
         )
 
     def draws(self, phase: Phase) -> Draws:

@@ -5,19 +5,21 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from contract.errors import UserError
+from contract.manifest import Manifest
 from contract.shard_reader import SplitReader
 from train.batch_plan import Positions, epoch_order
 
 
-def sampled_order(reader: SplitReader, how: str, seed: int, epoch: int) -> Positions:
+def sampled_order(reader: SplitReader, manifest: Manifest, how: str, seed: int, epoch: int) -> Positions:
     """The positions of one epoch, as many as the split has samples, in a random order from ``(seed, epoch)``.
 
-    ``plain`` is a permutation. ``class`` and ``subject`` give each group an equal share; a group's samples come in
-    permutations, one after the other, so that none comes a second time before all have come once.
+    ``plain`` is a permutation. ``class`` and ``subject`` give each class, or each person, an equal share; their samples
+    come in permutations, one after the other, so that none comes a second time before all have come once.
     """
     if how == "plain":
         return epoch_order(len(reader), seed, epoch)
-    groups: Sequence[Hashable] = [int(label) for label in reader.labels] if how == "class" else reader.subjects
+    people = [manifest.identity(subject) for subject in reader.subjects] if how == "subject" else []
+    groups: Sequence[Hashable] = people or reader.labels.tolist()
     if None in groups:
         raise UserError(f"--sampling subject: sample {reader.samples[groups.index(None)].key!r} has no subject")
     return balanced_order(groups, np.random.default_rng([seed, epoch]))
