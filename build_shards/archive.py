@@ -4,6 +4,7 @@
 Gupta & Gupta 2019, ALL Challenge dataset of ISBI 2019, The Cancer Imaging Archive, doi:10.7937/tcia.2019.dc64i46r.
 """
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Literal
 
 import pandas as pd
 
-from build_shards.dataset import Cell, Dataset
+from build_shards.dataset import Cell, Dataset, cell_file
 from build_shards.deal import deal_cells
 from contract.errors import UserError
 
@@ -22,8 +23,17 @@ SHARES = {"train": 0.75, "valid": 0.15, "test": 0.10}
 
 
 def fold_folders(folder: Path) -> list[Path]:
-    """The ``fold_*/all`` and ``fold_*/hem`` folders anywhere below ``folder``, sorted."""
+    """The ``fold_*/all`` and ``fold_*/hem`` folders anywhere below ``folder``, sorted.
+
+    Raises ``UserError`` for a folder that cannot be listed: what is in it must not be dropped in silence.
+    """
+    for _ in os.walk(folder, onerror=_refuse_unreadable):
+        pass
     return sorted(p for cls in LABELS for p in folder.glob(f"**/fold_*/{cls}") if p.is_dir())
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be read: {error.strerror}")
 
 
 def read_archive(folder: Path, split_by: Literal["subject", "image"], seed: int) -> Dataset:
@@ -31,7 +41,8 @@ def read_archive(folder: Path, split_by: Literal["subject", "image"], seed: int)
 
     ``split_by`` "subject" keeps every subject in one split; "image" draws single images and leaks subjects.
     A preliminary test set with its labels CSV becomes the further split "prelim".
-    Raises ``UserError`` for a file in a class folder whose name or class does not fit.
+    Raises ``UserError`` for a file in a class folder whose name or class does not fit, that is no plain file, or is a
+    link out of ``folder``.
     """
     folds = fold_folders(folder)
     cells = [_cell(folder, file) for fold in folds for file in _files(fold, folds)]
@@ -59,7 +70,8 @@ def _cell(folder: Path, file: Path) -> Cell:
     match = NAME.fullmatch(file.name)
     if match is None or match["cls"] != file.parent.name:
         raise UserError(f"{file}: its name is not UID_SUBJECT_FIELD_CELL_{file.parent.name}.bmp")
-    return Cell(file, file.relative_to(folder).as_posix(), "", LABELS[match["cls"]], match["subject"].upper())
+    source = file.relative_to(folder).as_posix()
+    return Cell(cell_file(folder, source, str(file.parent)), source, "", LABELS[match["cls"]], match["subject"].upper())
 
 
 def _read_prelim(folder: Path) -> list[Cell]:
@@ -70,7 +82,7 @@ def _read_prelim(folder: Path) -> list[Cell]:
     try:
         table = pd.read_csv(csvs[0], dtype=str, keep_default_na=False)
         rows = list(zip(table["Patient_ID"], table["new_names"], table["labels"], strict=True))
-    except (KeyError, pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
+    except (KeyError, OSError, pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
         raise UserError(f"{csvs[0]}: not a CSV with the columns Patient_ID, new_names and labels") from None
     files = {file.name: file for file in sorted(csvs[0].parent.glob("**/*.bmp")) if not NAME.fullmatch(file.name)}
     cells: list[Cell] = []
@@ -81,6 +93,7 @@ def _read_prelim(folder: Path) -> list[Cell]:
                 f"{csvs[0]}, line {line}: {original!r}, {name!r}, {label!r} is not a name, an image of its own, "
                 "and the label that the name says"
             )
-        file = files.pop(name)  # so that a second row for it finds none
-        cells.append(Cell(file, file.relative_to(folder).as_posix(), "prelim", int(label), match["subject"].upper()))
+        source = files.pop(name).relative_to(folder).as_posix()  # popped: a second row for it finds none
+        file = cell_file(folder, source, f"{csvs[0]}, line {line}")
+        cells.append(Cell(file, source, "prelim", int(label), match["subject"].upper()))
     return cells

@@ -135,7 +135,7 @@ def _name(folder: Path) -> str:
         return folder.resolve().name
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["name"])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
         raise UserError(f'{path}: not a JSON object with a "name"') from None
 
 

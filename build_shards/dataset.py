@@ -1,5 +1,6 @@
 """What a dataset is, and which of the two layouts a folder holds."""
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,8 @@ def read_dataset(folder: Path, split_by: Literal["subject", "image"] = "subject"
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise UserError(f"{folder}: cannot be read: Permission denied")
     if (folder / "train.csv").is_file():
         return read_course(folder)
     if fold_folders(folder):

@@ -93,7 +93,7 @@ def _made_of(recipe: Recipe, sources: list[str]) -> str:
 
 def _write(job: Job) -> ShardResult:
     plan, path = job.plan, job.staging / job.plan.name
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")  # a killed build's last worker must not write into it
     shrunk, counts = 0, [0, 0]
     skipped: list[Skipped] = []
     unnormalised: list[str] = []
