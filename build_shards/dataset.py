@@ -1,6 +1,5 @@
 """What a dataset is, and which of the two layouts a folder holds."""
 
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,9 +63,11 @@ def read_dataset(folder: Path, split_by: Literal["subject", "image"] = "subject"
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise UserError(f"{folder}: cannot be read: Permission denied")
-    if (folder / "train.csv").is_file():
+    try:
+        is_course = (folder / "train.csv").is_file()
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror}") from None
+    if is_course:
         return read_course(folder)
     if fold_folders(folder):
         return read_archive(folder, split_by, seed)

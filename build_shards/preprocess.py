@@ -22,6 +22,7 @@ from contract.recipe import Recipe
 __all__ = ["Crop", "cell_mask", "cell_pixels", "decode_image", "preprocess", "read_image"]
 
 Image = NDArray[np.uint8]
+MINIMUM_CELL = 16  # pixels: a frame of one pixel would else become a cell that fills its stored image
 Packed = NDArray[np.uint32]  # RGBA pixels as one number each: one comparison finds the cell, one gather fetches it
 
 # Endianness decides which number these four bytes are.
@@ -58,11 +59,13 @@ def preprocess(image: Image, recipe: Recipe, source: str) -> Crop:
     box, shrunk = _crop_box(bounds, image.shape, recipe)
     cell = _pack(image, bounds)
     inside = cell != _BACKGROUND
+    covered = np.count_nonzero(inside)
+    if covered < MINIMUM_CELL:
+        raise UserError(f"{source}: the cell covers {covered} pixels: fewer than {MINIMUM_CELL} are no cell")
     normalised = _normalise_stain(cell, inside, recipe)
     cell = (cell & _COLOUR_AND_ONE) * inside
     resized = _resize(cell.view(np.uint8), bounds, box, recipe.size)
     if not resized.any():
-        covered = np.count_nonzero(inside)
         raise UserError(f"{source}: the cell covers {covered} pixels, too few for one pixel of {recipe.size} px")
     return Crop(resized, box, shrunk, normalised)
 

@@ -1,0 +1,186 @@
+"""The formats of a stored image beside each other: bytes, milliseconds, and what a network loses.
+
+    PYTHONPATH=. python benchmarks/formats.py --shards shards --network artifacts/resnet18/model.onnx
+
+The pixels are those of lossless shards, each stored and read again in every format, in turn, on one core; the best of
+the repeats counts. Peer: the JPEG that people write, the cell on black without a mask, taken as OpenCV reads it.
+Without --shards, synthetic cells are drawn; without --network the columns on accuracy stay empty.
+"""
+
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import tyro
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from build_shards.dataset import read_dataset
+from build_shards.preprocess import cell_mask
+from build_shards.shards import build
+from build_shards.synthetic import write_synthetic
+from contract.errors import UserError
+from contract.manifest import load_manifest
+from contract.pixels import Image, decode_pixels, encode_pixels
+from contract.recipe import Recipe
+from contract.shard_reader import SplitReader
+
+QUALITIES = (75, 90, 95)
+BORDER = np.ones((3, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Bytes, milliseconds and accuracy of every format of a stored image."""
+
+    shards: Path | None = None  # folder of lossless shards; default: synthetic cells are drawn and built
+    network: Path | None = None  # an exported network that was trained on them
+    split: str = "valid"  # a labelled split of the shards
+    cells: int = 200  # cells to time, the first of the split; accuracy is on the whole split
+    repeats: int = 3  # the best one counts
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to store an image."""
+
+    name: str
+    encode: Callable[[Image], dict[str, bytes]]
+    decode: Callable[[dict[str, bytes]], Image]
+
+
+def main() -> None:
+    """Store and read the cells in every format, and print the table."""
+    command = tyro.cli(Bench, description=__doc__)
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = command.shards or _drawn(Path(scratch))
+        manifest = load_manifest(folder)
+        reader = SplitReader(folder, manifest, command.split)
+        images = [reader.image(position) for position in range(len(reader))]
+        labels = np.array([sample.label for sample in reader.samples])
+    if manifest.recipe.format == "jpg":
+        raise UserError(f"{folder}: holds jpg: what a format loses shows on lossless shards only")
+    formats = _formats(manifest.recipe)
+    times = {f.name: _time(f, images[: command.cells], command.repeats) for f in formats}
+    network = command.network and onnxruntime.InferenceSession(command.network, providers=["CPUExecutionProvider"])
+    rows, reference = [], None
+    for one in formats:
+        stored = [one.encode(image) for image in images]
+        back = np.stack([one.decode(members) for members in stored])
+        right = _right(network, back, labels) if network else None
+        reference = right if reference is None else reference
+        rows.append([one.name, *_sizes(stored), *times[one.name], *_errors(images, back), *_lost(right, reference)])
+    _print(rows, f"{manifest.dataset}, {command.split}: n = {len(images)} (times: {min(command.cells, len(images))})")
+
+
+def _drawn(folder: Path) -> Path:
+    write_synthetic(folder / "data", 320, 0)
+    build(read_dataset(folder / "data"), Recipe(), folder / "shards", workers=1, force=False)
+    return folder / "shards"
+
+
+def _formats(recipe: Recipe) -> list[Format]:
+    size, ours = recipe.size, [Recipe(size=recipe.size), Recipe(size=recipe.size, format="npy")]
+    ours += [Recipe(size=size, format="jpg", quality=quality) for quality in QUALITIES]
+    formats = [_ours(one) for one in ours]
+    return formats + [_on_black(quality) for quality in QUALITIES]
+
+
+def _ours(recipe: Recipe) -> Format:
+    return Format(
+        f"{recipe.format} {recipe.quality or ''}".strip(),
+        lambda image: encode_pixels(image, recipe),
+        lambda members: decode_pixels(members, recipe, "benchmark"),
+    )
+
+
+def _on_black(quality: int) -> Format:
+    def encode(image: Image) -> dict[str, bytes]:
+        jpg = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        return {"jpg": jpg.tobytes()}
+
+    def decode(members: dict[str, bytes]) -> Image:
+        return np.asarray(cv2.imdecode(np.frombuffer(members["jpg"], np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
+
+    return Format(f"peer: jpg {quality} on black", encode, decode)
+
+
+def _time(one: Format, images: list[Image], repeats: int) -> tuple[str, str]:
+    encoding, decoding = float("inf"), float("inf")
+    for _ in range(repeats):
+        began = time.perf_counter()
+        stored = [one.encode(image) for image in images]
+        middle = time.perf_counter()
+        for members in stored:
+            one.decode(members)
+        encoding, decoding = min(encoding, middle - began), min(decoding, time.perf_counter() - middle)
+    return f"{1000 * encoding / len(images):.3f}", f"{1000 * decoding / len(images):.3f}"
+
+
+def _sizes(stored: list[dict[str, bytes]]) -> tuple[str, str]:
+    """Bytes of the image's members alone, and with their tar headers and padding."""
+    plain = [sum(map(len, members.values())) for members in stored]
+    padded = [sum(512 + -(-len(data) // 512) * 512 for data in members.values()) for members in stored]
+    return f"{np.mean(plain):.0f}", f"{np.mean(padded):.0f}"
+
+
+def _errors(images: list[Image], back: NDArray[np.uint8]) -> tuple[str, str, str]:
+    """Mean absolute error of cell pixels, mean error of border pixels (darker is a fringe), background pixels not 0."""
+    inside, border, stained = [], [], 0
+    for image, found in zip(images, back, strict=True):
+        mask = cell_mask(image)
+        edge = mask & (cv2.erode(mask.astype(np.uint8), BORDER, borderValue=0) == 0)
+        difference = found.astype(np.int16) - image
+        inside.append(np.abs(difference[mask]).mean())
+        border.append(difference[edge].mean())
+        stained += np.count_nonzero(found[~mask].any(axis=1))
+    return f"{np.mean(inside):.2f}", f"{np.mean(border):+.2f}", f"{stained / len(images):.0f}"
+
+
+def _right(network: onnxruntime.InferenceSession, images: NDArray[np.uint8], labels: NDArray) -> NDArray[np.bool_]:
+    batches = [images[i : i + 64] for i in range(0, len(images), 64)]
+    blast = np.concatenate([network.run(["probability"], {"images": batch})[0] for batch in batches])
+    return np.asarray((blast >= 0.5) == labels)
+
+
+def _lost(right: NDArray[np.bool_] | None, reference: NDArray[np.bool_] | None) -> tuple[str, str]:
+    """Accuracy, and verdicts that turned against the lossless pixels: from right to wrong / from wrong to right."""
+    if right is None or reference is None:
+        return "", ""
+    return f"{right.mean():.2%}", f"{np.sum(reference & ~right)} / {np.sum(~reference & right)}"
+
+
+def _print(rows: list[list[str]], title: str) -> None:
+    table = Table(title=title)
+    columns = (
+        "format",
+        "bytes",
+        "in the tar",
+        "encode ms",
+        "decode ms",
+        "error",
+        "border",
+        "stained",
+        "accuracy",
+        "turned",
+    )
+    for column in columns:
+        table.add_column(column, justify="left" if column == "format" else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=140).print(table)
+    packages = ("numpy", "opencv-python", "onnxruntime-gpu")
+    print(", ".join(f"{package} {version(package)}" for package in packages), f"python {platform.python_version()}")
+
+
+if __name__ == "__main__":
+    main()
