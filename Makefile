@@ -14,7 +14,7 @@ SYNTHETIC := artifacts/synthetic
 COMMON = $(FLAGS) $(if $(FORCE),--force)
 
 .DELETE_ON_ERROR:
-.PHONY: synthetic help setup shards verify audit preview train export evaluate demo demo-web test bench format clean
+.PHONY: synthetic help setup shards verify audit preview train export evaluate demo demo-web report handin test bench format clean
 
 synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synthetic cells: draw, build, train, export, evaluate
 	@$(PY) -m evaluate summary --artifacts $(SYNTHETIC)
@@ -60,6 +60,16 @@ demo: $(SETUP)  ## classify raw images, files or a folder: make demo IMAGES="a.b
 demo-web: $(SETUP)  ## the demo as a web page of this machine alone: drop cells, read verdicts (PORT=8765, INT8=1)
 	$(PY) -m evaluate web --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)" $(if $(DEVICE),--device $(DEVICE)) $(if $(PORT),--port $(PORT)) \
 	  $(if $(INT8),--int8) $(FLAGS)
+
+WORDS ?= docs/report
+STUDENT = $(PY) -m evaluate $(1) --student-id "$(STUDENT_ID)" --name "$(NAME)" --words "$(WORDS)" --artifacts "$(ARTIFACTS)" $(FLAGS)
+report: $(SETUP)  ## typeset the course's report: make report STUDENT_ID=0123456 NAME="Ada Lovelace" (WORDS=folder)
+	@test -n "$(STUDENT_ID)" || { echo 'error: STUDENT_ID is not set: make report STUDENT_ID=0123456 NAME="Ada Lovelace"' >&2; exit 2; }
+	$(call STUDENT,paper)
+
+handin: $(SETUP)  ## DLP_LAB3_<id>_<name>.zip, and what is missing: make handin STUDENT_ID=0123456 NAME="Ada Lovelace"
+	@test -n "$(STUDENT_ID)" || { echo 'error: STUDENT_ID is not set: make handin STUDENT_ID=0123456 NAME="Ada Lovelace"' >&2; exit 2; }
+	$(call STUDENT,handin)
 
 test: $(SETUP_DEV)  ## lint, format check, type check and tests
 	.venv/bin/ruff check .

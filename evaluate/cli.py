@@ -15,6 +15,8 @@ COMMANDS = {
     "summary": ("evaluate.cli", "Summary", "print_summary"),
     "demo": ("evaluate.demo", "Demo", "demo"),
     "web": ("evaluate.web", "Web", "web"),
+    "paper": ("evaluate.paper", "Paper", "paper"),
+    "handin": ("evaluate.handin", "Handin", "handin"),
 }
 
 

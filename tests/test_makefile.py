@@ -26,7 +26,9 @@ def test_help_lists_every_public_target_with_one_line() -> None:
     assert all(len(text) > 10 for text in listed.values())
 
 
-@pytest.mark.parametrize(("target", "variable"), [("shards", "DATA"), ("demo", "IMAGES")])
+@pytest.mark.parametrize(
+    ("target", "variable"), [("shards", "DATA"), ("demo", "IMAGES"), ("report", "STUDENT_ID"), ("handin", "STUDENT_ID")]
+)
 def test_a_missing_argument_is_named(target: str, variable: str) -> None:
     done = _make(target)
     assert done.returncode == 2

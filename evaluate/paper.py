@@ -1,0 +1,154 @@
+"""The course's report as a PDF: the student's words from Markdown, every number and figure from the evaluation.
+
+Typeset by typst, whose Python package carries its compiler and fonts. The file follows PDF/UA-1: headings, tables and
+figures can be read aloud, and a character that no font here can draw is an error, never an empty box.
+"""
+
+import csv
+import json
+import re
+import shutil
+import tempfile
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typst
+
+from contract.errors import UserError
+from contract.publish import publish_bytes
+from evaluate.paper_tables import headline, part_pictures, part_tables
+from evaluate.report_record import ReportRecord, load_record
+from evaluate.words import SECTIONS, Words, read_words
+
+TITLE = "Lab 3: Leukemia Classification"
+TEMPLATE = Path(__file__).with_name("paper.typ")
+STUDENT_ID = re.compile(r"[A-Za-z0-9]{4,20}")
+JOINTS = re.compile(r"\. |[ .'’·-]")  # between the parts of a name
+LATIN = "Libertinus Serif"  # comes with the compiler
+# Fonts with Chinese, Japanese and Korean characters, as systems name them; the first that is there is taken.
+CJK = (
+    *("Noto Serif CJK TC", "Noto Serif TC", "Source Han Serif TC", "Songti TC", "PMingLiU", "MingLiU"),
+    *("Noto Sans CJK TC", "Noto Sans TC", "Source Han Sans TC", "PingFang TC", "Microsoft JhengHei", "Heiti TC"),
+    *("Noto Serif CJK JP", "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
+    *("AR PL UMing TW", "AR PL UKai TW", "Hiragino Sans", "Yu Gothic", "Malgun Gothic", "SimSun", "Unifont"),
+)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Typeset the course's report, ARTIFACTS/report/report.pdf: the student's words, the evaluation's numbers."""
+
+    student_id: str  # letters and digits
+    name: str  # the student's, in any script
+    words: Path = Path(
+        "docs/report"
+    )  # folder of the student's Markdown files; docs/report-template says what belongs there
+    artifacts: Path = Path("artifacts")  # folder whose report/ holds metrics.json and the figures
+    fonts: Path | None = None  # folder of further fonts, for characters that no installed font has
+
+
+def paper(command: Paper) -> Path:
+    """Write the PDF and return its path, with a line for each file of words that is still empty."""
+    check_student(command.student_id, command.name)
+    folder = command.artifacts / "report"
+    record, words = load_record(folder), read_words(command.words)
+    check_history(record, command.artifacts)
+    fonts = typst.Fonts(font_paths=[str(command.fonts)] if command.fonts else [])
+    pdf = _typeset(_content(command, record, words, fonts), record, folder, words, fonts)
+    publish_bytes(folder / "report.pdf", pdf)
+    for name in words.empty:
+        print(f"note: {command.words / name}: no words yet")
+    print(folder / "report.pdf")
+    return folder / "report.pdf"
+
+
+def check_student(student_id: str, name: str) -> None:
+    """Raise ``UserError`` for an id or a name that cannot stand in the hand-in's file name."""
+    if not STUDENT_ID.fullmatch(student_id):
+        raise UserError(f"STUDENT_ID {student_id!r}: must be 4 to 20 letters and digits")
+    if not all(map(_is_word, JOINTS.split(name.removesuffix(".")))) or len(name) > 60:
+        raise UserError(f"NAME {name!r}: must be letters, in any script, with single spaces, hyphens or dots between")
+
+
+def _is_word(part: str) -> bool:
+    """Letters of any script, and the marks that many scripts write on them."""
+    kinds = [unicodedata.category(character)[0] for character in part]
+    return bool(kinds) and kinds[0] == "L" and set(kinds) <= {"L", "M"}
+
+
+def check_history(record: ReportRecord, artifacts: Path) -> None:
+    """Raise ``UserError`` where a network was trained on after ``metrics.json`` was written."""
+    for arch, epochs in record.history.items():
+        path = artifacts / arch / "history.csv"
+        if not path.is_file():
+            continue
+        with path.open(newline="", encoding="utf-8") as file:
+            last = [row.get("valid_accuracy") for row in csv.DictReader(file)]
+        if len(last) != len(epochs) or f"{float(last[-1] or 'nan'):.6f}" != f"{epochs[-1].valid:.6f}":
+            raise UserError(
+                f"{path}: not what metrics.json tells of {arch}: make the report anew (python evaluate/run.py)"
+            )
+
+
+def _content(command: Paper, record: ReportRecord, words: Words, fonts: typst.Fonts) -> dict[str, Any]:
+    tables, dataset = part_tables(record), record.dataset
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+    hashes = "; ".join(f"{n} {network.file.sha256[:16]}" for n, network in record.networks.items() if network.file)
+    families = set(fonts.families())
+    return {
+        "title": TITLE,
+        "student_id": command.student_id,
+        "name": command.name,
+        "date": [int(part) for part in record.date.split("-")],
+        "subtitle": f"Numbers of {record.date}, data: {dataset.name}. {headline(record)}",
+        "fonts": [LATIN, *[family for family in CJK if family in families][:1]],
+        "words": words.nodes,
+        "sections": [
+            {
+                "title": section,
+                "parts": [
+                    {"file": file, "title": title, "tables": tables.get(file, []), "pictures": []}
+                    for file, title in parts.items()
+                ],
+            }
+            for section, parts in SECTIONS.items()
+        ],
+        "notes": list(record.notes),
+        "colophon": f"Research and teaching; not a medical device. Model files (SHA-256, first 16 digits): {hashes}. "
+        f"Manifest {dataset.manifest_digest[:16]}. {versions}.",
+    }
+
+
+def _typeset(content: dict[str, Any], record: ReportRecord, folder: Path, words: Words, fonts: typst.Fonts) -> bytes:
+    """Lay template, data and pictures into a folder of their own, and compile it there: nothing else can be read."""
+    pictures = part_pictures(record, folder)
+    with tempfile.TemporaryDirectory(prefix="leukoshard-paper-") as name:
+        room = Path(name)
+        for part in (part for section in content["sections"] for part in section["parts"]):
+            part["pictures"] = [_lay(picture, room) for picture in pictures.get(part["file"], [])]
+        for target, file in words.pictures.items():
+            shutil.copyfile(file, room / target)
+        shutil.copyfile(TEMPLATE, room / "paper.typ")
+        (room / "data.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        try:
+            return typst.compile(room / "paper.typ", root=room, font_paths=fonts, pdf_standards=["ua-1"])
+        except typst.TypstError as error:
+            raise UserError(_explain(str(error))) from None
+
+
+def _lay(picture: dict[str, Any], room: Path) -> dict[str, Any]:
+    for file in picture["files"]:
+        shutil.copyfile(file, room / f"figure-{file.name}")
+    return {**picture, "files": [f"figure-{file.name}" for file in picture["files"]]}
+
+
+def _explain(message: str) -> str:
+    found = re.search(r"the text `?\"(.+?)\"`? could not be displayed", message)
+    if found:
+        return (
+            f"report.pdf: no font here can draw {found[1]!r}: install one that can (Debian: apt-get install "
+            "fonts-noto-cjk), or name a folder of fonts (--fonts)"
+        )
+    return f"report.pdf: cannot be typeset: {message}"

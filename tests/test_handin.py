@@ -1,0 +1,92 @@
+"""The hand-in: what it holds, and what it says is missing before anything is written."""
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from finished_report import artifacts, words
+
+from contract.errors import UserError
+from evaluate.handin import Handin, find_missing, handin, source_files
+from evaluate.report_record import ARCHS
+from evaluate.words import FILES
+
+ROOT = Path(__file__).resolve().parent.parent
+__all__ = ["artifacts", "words"]  # fixtures
+
+
+@pytest.fixture
+def command(artifacts: Path, words: Path, tmp_path: Path) -> Handin:
+    return Handin("0123456", "Ada Lovelace", words, artifacts, tmp_path / "out")
+
+
+def test_the_zip_holds_report_and_source_and_nothing_else(command: Handin) -> None:
+    path = handin(command)
+    assert path.name == "DLP_LAB3_0123456_Ada-Lovelace.zip"
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert archive.read("DLP_LAB3_0123456_Ada-Lovelace/report.pdf").startswith(b"%PDF")
+        source = "DLP_LAB3_0123456_Ada-Lovelace/source/"
+        assert archive.read(source + "train/resnet.py") == (ROOT / "train" / "resnet.py").read_bytes()
+    assert {name.split("/")[0] for name in names} == {path.stem}
+    for wanted in ("Makefile", "requirements.txt", "evaluate/paper.typ", "evaluate/page/index.html", ".ci/run"):
+        assert source + wanted in names
+    assert not [name for name in names if "__pycache__" in name or ".venv" in name or name.endswith((".pt", ".onnx"))]
+
+
+def test_the_same_hand_in_has_the_same_bytes(command: Handin) -> None:
+    first = handin(command).read_bytes()
+    assert handin(command).read_bytes() == first
+
+
+def test_everything_missing_is_listed_and_nothing_is_written(
+    command: Handin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = command.artifacts / "report"
+    gone = [
+        command.artifacts / "resnet152" / "best.pt",
+        command.artifacts / "resnet18" / "history.csv",
+        report / "submission_resnet50.csv",
+        report / "confusion_resnet18.png",
+        report / "metrics.json",
+        command.words / "discussion.md",
+    ]
+    for path in gone:
+        path.unlink()
+    (command.artifacts / "resnet50" / "model.onnx").write_bytes(b"")
+    (command.words / "introduction.md").write_text("<!-- only the hint -->\n")
+    with pytest.raises(UserError, match=r"nothing was written: 8 thing\(s\) missing"):
+        handin(command)
+    listed = capsys.readouterr().out
+    for path in [*gone, command.artifacts / "resnet50" / "model.onnx", command.words / "introduction.md"]:
+        assert f"missing: {path} (" in listed
+    assert not command.out.exists()
+
+
+def test_an_incomplete_hand_in_is_written_when_asked_for(command: Handin, capsys: pytest.CaptureFixture[str]) -> None:
+    (command.artifacts / "resnet152" / "best.pt").unlink()
+    assert handin(replace(command, incomplete=True)).is_file()
+    assert "missing: " in capsys.readouterr().out
+
+
+def test_nothing_at_all_is_everything_missing(tmp_path: Path) -> None:
+    missing = find_missing(tmp_path / "words", tmp_path / "artifacts")
+    assert len(missing) == 3 * len(ARCHS) + 1 + len(ARCHS) + 4 + 1
+    assert "cp -r docs/report-template" in missing[-1]
+    (tmp_path / "words").mkdir()
+    assert len(find_missing(tmp_path / "words", tmp_path / "artifacts")) == len(missing) - 1 + len(FILES)
+
+
+def test_a_name_that_is_none_and_a_read_only_folder_are_named(command: Handin, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="NAME"):
+        handin(replace(command, name="a/b"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be written"):
+        handin(replace(command, out=tmp_path / "file"))
+
+
+def test_the_source_is_what_git_keeps() -> None:
+    assert (ROOT / "evaluate" / "handin.py").relative_to(ROOT).as_posix() in source_files(ROOT)
+    assert not any(name.startswith(("shards/", "artifacts/", ".venv", ".git/")) for name in source_files(ROOT))
