@@ -9,9 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from build_shards.audit import audit
-from build_shards.audit_report import print_audit, write_audit
 from build_shards.dataset import Dataset, read_dataset
-from build_shards.preview import preview
 from build_shards.shards import build
 from build_shards.split import SplitChoice, describe, find_people, split_dataset
 from build_shards.synthetic import write_synthetic
@@ -130,6 +128,8 @@ def main() -> None:
 
 
 def _preview(command: Preview) -> None:
+    from build_shards.preview import preview  # here: a build has no use for matplotlib
+
     recipe = Recipe(stain=command.stain, crop=command.crop, window=command.window, size=command.size)
     preview(read_dataset(command.data), recipe, command.out)
     print(command.out)
@@ -141,6 +141,8 @@ def _refuse_negative(seed: int) -> None:
 
 
 def _audit(command: Audit) -> None:
+    from build_shards.audit_report import print_audit, write_audit  # here: a build has no use for matplotlib
+
     dataset = read_dataset(command.data)
     result = audit(dataset, command.workers, command.cache)
     write_audit(result, dataset, command.out)

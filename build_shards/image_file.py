@@ -3,8 +3,12 @@
 OpenCV alone would return a partly grey picture for a truncated file and convert grey or 16-bit images in silence.
 """
 
+import os
 import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -14,6 +18,8 @@ from contract.errors import UserError
 from contract.pixels import PNG_SIGNATURE, png_is_whole
 
 Image = NDArray[np.uint8]
+Item = TypeVar("Item")
+AHEAD = 4  # files that the disk fetches while one is worked on: a cold file then costs a quarter of the time
 MAXIMUM_SIDE = 8192  # px; a header that declares more is refused before anything is decoded
 
 
@@ -28,6 +34,35 @@ def read_image(path: Path) -> tuple[Image, bytes]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     return decode_image(data, str(path)), data
+
+
+def announced(items: Iterable[Item], file_of: Callable[[Item], Path]) -> Iterator[Item]:
+    """The items, each after the system was told that the files of the next ``AHEAD`` will be read.
+
+    Advice only: a file that cannot be opened is left for ``read_image`` to refuse.
+    """
+    waiting: deque[Item] = deque()
+    for item in items:
+        _announce(file_of(item))
+        waiting.append(item)
+        if len(waiting) > AHEAD:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _announce(path: Path) -> None:
+    if not hasattr(os, "posix_fadvise"):  # macOS has none
+        return
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in a file's place would wait for its writer
+    except OSError:
+        return
+    try:
+        os.posix_fadvise(number, 0, 0, os.POSIX_FADV_WILLNEED)
+    except OSError:
+        return
+    finally:
+        os.close(number)
 
 
 def decode_image(data: bytes, source: str) -> Image:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
 from typing import TypeVar
 
 from contract.errors import UserError
@@ -14,33 +15,58 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def map_in_order(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, chunk: int = 1) -> Iterator[Result]:
-    """Results of ``work`` in the order of ``jobs``, from at most ``workers`` processes (for 1 or one chunk: here).
+class WorkerPool:
+    """Processes that are started at the first work and kept for the next; with 1 worker, this very process."""
 
-    Raises ``UserError`` when a worker process is killed, and whatever ``work`` raises.
-    """
-    if workers <= 1 or len(jobs) <= chunk:
-        yield from map(work, jobs)
-        return
-    context = multiprocessing.get_context("spawn")  # forking a process that runs threads can lock up
-    with ProcessPoolExecutor(max(1, min(workers, len(jobs))), context, initializer=_end_with_parent) as pool:
+    def __init__(self, workers: int, prepare: Callable[[], None] | None = None) -> None:
+        """``prepare`` is called once in every new process, before it imports what the work needs."""
+        # Forking a process that runs threads can lock up.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(workers, context, _start, (prepare,)) if workers > 1 else None
+
+    def __enter__(self) -> "WorkerPool":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map_in_order(self, work: Callable[[Job], Result], jobs: Sequence[Job], chunk: int = 1) -> Iterator[Result]:
+        """Results of ``work`` in the order of ``jobs``; what is one process's share anyway is done in this one.
+
+        Raises ``UserError`` when a worker process is killed, and whatever ``work`` raises.
+        """
+        if self._pool is None or len(jobs) <= chunk:
+            yield from map(work, jobs)
+            return
         try:
-            yield from pool.map(work, jobs, chunksize=chunk)
+            yield from self._pool.map(work, jobs, chunksize=chunk)
         except BrokenProcessPool:
             raise UserError("a worker process was killed (out of memory?): nothing is kept") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
-def _end_with_parent() -> None:
-    """Runs in a new worker: when the process that it works for is killed, it ends too, at once.
+def map_in_order(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, chunk: int = 1) -> Iterator[Result]:
+    """One round of work in a ``WorkerPool`` of its own, of at most ``workers`` processes (in this one for 1)."""
+    with WorkerPool(max(1, min(workers, len(jobs)))) as pool:
+        yield from pool.map_in_order(work, jobs, chunk)
 
-    Otherwise it would write on beside the next build, and then wait for ever.
+
+def _start(prepare: Callable[[], None] | None) -> None:
+    """Runs in a new worker: one worker, one core.
+
+    Several processes whose BLAS has several threads each only wait for one another.
     """
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     threading.Thread(target=_wait_for_end, daemon=True).start()
+    if prepare is not None:
+        prepare()
 
 
 def _wait_for_end() -> None:
+    """When the process that a worker works for is killed, the worker ends too, at once.
+
+    Otherwise it would write on beside the next build, and then wait for ever.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

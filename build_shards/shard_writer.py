@@ -15,6 +15,7 @@ import numpy as np
 import webdataset
 
 from build_shards.dataset import Cell
+from build_shards.image_file import announced
 from build_shards.plan import ShardPlan
 from build_shards.preprocess import Crop, cell_mask, preprocess, read_image
 from build_shards.sources import source_sha256
@@ -100,7 +101,7 @@ def _write(job: Job) -> ShardResult:
     sources: list[str] = []
     pixels, total, squares = 0, np.zeros(3, np.int64), np.zeros(3, np.int64)
     with temporary.open("wb") as file, webdataset.TarWriter(file, encoder=False, mtime=0) as tar:
-        for key, cell in plan.keyed_cells:
+        for key, cell in announced(plan.keyed_cells, lambda keyed: keyed[1].file):
             try:
                 image, data = read_image(cell.file)
                 crop = preprocess(image, job.recipe, str(cell.file))
@@ -115,8 +116,9 @@ def _write(job: Job) -> ShardResult:
             members = encode_pixels(crop.image, job.recipe)
             tar.write(_sample(key, cell, crop, sources[-1], members))
             stored = decode_pixels(members, job.recipe, key) if job.recipe.format == "jpg" else crop.image
-            values = stored[cell_mask(stored)].astype(np.int64)
-            pixels, total, squares = pixels + len(values), total + values.sum(0), squares + (values**2).sum(0)
+            pixels += int(np.count_nonzero(cell_mask(stored)))
+            total += [int(channel) for channel in cv2.sumElems(stored)[:3]]  # background is zero and adds nothing
+            squares += [np.square(plane, dtype=np.uint32).sum(dtype=np.int64) for plane in cv2.split(stored)]
             shrunk += crop.shrunk
             unnormalised += [] if crop.normalised else [key]
             if cell.label is not None:

@@ -21,11 +21,12 @@ from tqdm import tqdm
 from build_shards.dataset import Dataset
 from build_shards.finished import finished_build
 from build_shards.plan import ShardPlan, plan_shards
-from build_shards.pool import map_in_order
+from build_shards.pool import WorkerPool
 from build_shards.shard_writer import Job, ShardResult, Skipped, write_shard
 from build_shards.sources import COLUMNS, SKIPPED
 from build_shards.stain_target import fit_recipe
 from build_shards.summary import make_manifest
+from build_shards.torchless import import_webdataset
 from contract.errors import UserError
 from contract.manifest import NAME, Manifest, load_manifest
 from contract.publish import file_sha256, publish_text, text_sha256
@@ -83,8 +84,9 @@ def _build(
     _clear_staging(folder, staging)
     staging.mkdir(exist_ok=True)
     try:
-        fitted = fit_recipe(dataset, recipe, skip_bad)
-        results = _write_shards([Job(plan, fitted, staging, skip_bad) for plan in plans], workers)
+        with WorkerPool(workers, import_webdataset) as pool:
+            fitted = fit_recipe(dataset, recipe, skip_bad, pool)
+            results = _write_shards([Job(plan, fitted, staging, skip_bad) for plan in plans], pool)
         manifest = make_manifest(dataset, fitted, results)
         _publish(staging, folder, manifest, [s for result in results for s in result.skipped], force)
     except (Exception, SystemExit):
@@ -122,11 +124,11 @@ def _locked(folder: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _write_shards(jobs: list[Job], workers: int) -> list[ShardResult]:
+def _write_shards(jobs: list[Job], pool: WorkerPool) -> list[ShardResult]:
     total = sum(len(job.plan.keyed_cells) for job in jobs)
     results = []
     with tqdm(total=total, unit="cell", desc="shards", disable=None) as bar:
-        for result in map_in_order(write_shard, jobs, workers):
+        for result in pool.map_in_order(write_shard, jobs):
             bar.update(result.shard.samples + len(result.skipped))
             results.append(result)
     return results

@@ -1,3 +1,4 @@
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -6,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from build_shards.image_file import MAXIMUM_SIDE, decode_image, read_image
+from build_shards import image_file
+from build_shards.image_file import MAXIMUM_SIDE, announced, decode_image, read_image
 from contract.errors import UserError
 
 
@@ -146,3 +148,21 @@ def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path):
         read_image(tmp_path / "gone.bmp")
     with pytest.raises(UserError, match=r"folder\.bmp: cannot be read: Is a directory"):
         read_image(tmp_path / "folder.bmp")
+
+
+def test_announcing_files_changes_nothing_about_the_items(tmp_path: Path):
+    files = [tmp_path / f"{i}.bmp" for i in range(12)]
+    files[3].write_bytes(b"BM")
+    (tmp_path / "5.bmp").mkdir()
+    os.mkfifo(files[7])  # opening one for reading waits for a writer
+    assert list(announced(files, lambda path: path)) == files
+    assert list(announced([], lambda path: path)) == []
+
+
+def test_files_are_announced_before_their_turn_and_not_all_at_once(monkeypatch: pytest.MonkeyPatch):
+    told: list[Path] = []
+    monkeypatch.setattr(image_file, "_announce", told.append)
+    paths = [Path(f"{i}.bmp") for i in range(40)]
+    for place, path in enumerate(announced(paths, lambda path: path)):
+        assert told == paths[: place + 1 + image_file.AHEAD]
+        assert path == paths[place]
