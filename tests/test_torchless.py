@@ -35,7 +35,7 @@ def test_the_command_imports_everything_it_builds_with_but_torch():
 
 def test_a_worker_loads_webdataset_and_no_torch():
     with WorkerPool(2, import_webdataset) as pool:
-        assert list(pool.map_in_order(loaded, [0])) == [(True, False)]
+        assert list(pool.map_in_order(loaded, [0, 1])) == [(True, False)] * 2
 
 
 def test_a_workers_blas_has_one_thread(monkeypatch: pytest.MonkeyPatch):
