@@ -53,6 +53,7 @@ class SplitReader:
         for shard in manifest.shards:
             if shard.split == split:
                 self.samples += self._open(shard)
+        _refuse_shared_keys(self.samples)
         if len(self.samples) != self.split.samples:
             raise UserError(f"split {split!r}: {len(self.samples)} samples, the manifest says {self.split.samples}")
 
@@ -120,6 +121,14 @@ class SplitReader:
 def has_listed_bytes(shard_bytes: mmap.mmap | bytes, shard: Shard) -> bool:
     """Whether length and SHA-256 are those that the manifest lists; what is hashed is what is read later."""
     return len(shard_bytes) == shard.bytes and hashlib.sha256(shard_bytes).hexdigest() == shard.sha256
+
+
+def _refuse_shared_keys(samples: list[Sample]) -> None:
+    shard_of: dict[str, str] = {}
+    for sample in samples:
+        first = shard_of.setdefault(sample.key, sample.shard)
+        if first != sample.shard:
+            raise UserError(f"{sample.shard}: the key {sample.key!r} is in {first} too")
 
 
 def _map(path: Path) -> tuple[mmap.mmap | bytes, tuple[int, ...]]:
