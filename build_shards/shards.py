@@ -135,7 +135,7 @@ def _write_shards(jobs: list[Job], pool: WorkerPool) -> list[ShardResult]:
 
 
 def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skipped], force: bool) -> None:
-    """Move the shards into place: the old manifest goes first, the new one comes last.
+    """Move the shards into place: everything is written before, the old manifest goes first, the new one comes last.
 
     Only files that the old manifest lists are removed. A tar that no manifest lists is overwritten when it has the
     same bytes (a build killed while publishing) or with ``force``. Shards are linked, not moved, so that a build
@@ -145,6 +145,10 @@ def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skip
         path = folder / shard.name
         if not _listed(folder) and path.exists() and not force and file_sha256(path) != shard.sha256:
             raise UserError(f"{path}: is there already, and no manifest lists it: move it, or --force overwrites it")
+    texts = {SKIPPED: _skipped_csv(skipped)} if skipped else {}
+    texts |= {INFO: _info_json(manifest), NAME: manifest.to_json()}
+    for name, text in texts.items():
+        publish_text(staging / name, text)  # the last bytes written: from here on files are only renamed
     for path in _listed(folder):
         path.unlink(missing_ok=True)
     for shard in manifest.shards:
@@ -153,9 +157,7 @@ def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skip
         os.link(staging / shard.name, link)
         os.replace(link, folder / shard.name)
     (folder / SKIPPED).unlink(missing_ok=True)
-    texts = {SKIPPED: _skipped_csv(skipped)} if skipped else {}
-    for name, text in {**texts, INFO: _info_json(manifest), NAME: manifest.to_json()}.items():
-        publish_text(staging / name, text)  # first here: a kill leaves no temporary file among the shards
+    for name in texts:
         os.replace(staging / name, folder / name)
 
 
