@@ -17,12 +17,14 @@ import torch
 import train.cli
 import train.loop
 import train.run
+from contract.errors import UserError
 from train.checkpoint import load_checkpoint
 from train.config import Config
 from train.history import read_history
 from train.interrupt import Interruption, StoppedError
 from train.loop import train as train_network
 from train.resnet import BasicBlock, ResNet, build_resnet
+from train.run import Phase, Run
 from train.run_record import command_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -182,6 +184,35 @@ def test_signal_in_validation_stops_after_the_epoch(
         train_network(config_of(shards, tmp_path))
     _, state = load_checkpoint(tmp_path / "resnet18" / "last.pt")
     assert (len(state["history"]), state["phase"]) == (1, None)
+
+
+def test_signal_that_ends_the_workers_too_leaves_a_checkpoint(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
+) -> None:
+    def batches(run: Run, phase: Phase) -> Iterator[Any]:
+        for number, batch in enumerate(train_batches(run, phase)):
+            if number == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+                raise UserError("a worker of the loader was killed (SIGTERM) here")
+            yield batch
+
+    train_batches = Run.train_batches
+    monkeypatch.setattr(Run, "train_batches", batches)
+    with pytest.raises(StoppedError, match=f"stopped by SIGTERM after step 2 of {STEPS} of epoch 1"):
+        train_network(config_of(shards, tmp_path))
+    monkeypatch.setattr(Run, "train_batches", train_batches)
+    train_network(config_of(shards, tmp_path, resume=True))
+    assert_same(end_of(tmp_path), uninterrupted)
+
+
+def test_worker_that_dies_of_itself_is_no_signal(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dead(_: Run, __: Phase) -> Iterator[Any]:
+        raise UserError("a worker of the loader was killed (SIGKILL) here")
+        yield
+
+    monkeypatch.setattr(Run, "train_batches", dead)
+    with pytest.raises(UserError, match="SIGKILL"):
+        train_network(config_of(shards, tmp_path))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX's")

@@ -1,5 +1,6 @@
 """The commands of the rooms train and export, as a user starts them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import train.cli
+import train.run
+from train.resnet import BasicBlock, ResNet
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,6 +45,27 @@ def test_export_writes_the_network_that_was_trained(shards: Path, artifacts: Pat
     assert (artifacts / "resnet18" / "model.onnx").is_file()
     assert "decisions identical" in done.stdout
     assert done.stderr == ""
+
+
+def test_all_trains_the_three_in_turn_and_draws_their_comparison(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built: list[str] = []
+
+    def small(arch: str) -> ResNet:
+        built.append(arch)
+        return ResNet(BasicBlock, (1, 1, 1, 1), 2)
+
+    drawn: list[list[str]] = []
+    monkeypatch.setattr(train.run, "build_resnet", small)
+    monkeypatch.setattr(train.cli, "draw_comparison", lambda histories, *_: drawn.append(list(histories)))
+    words = ["--arch", "all", "--shards", str(shards), "--artifacts", str(tmp_path), "--epochs", "1", "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", ["train", *words])
+    train.cli.main()
+    assert built == ["resnet18", "resnet50", "resnet152"]
+    assert drawn == [built]
+    assert all((tmp_path / arch / name).is_file() for arch in built for name in ("best.pt", "history.csv", "run.json"))
+    assert re.findall(r"^(resnet\d+) epoch 1/1", capsys.readouterr().out, re.MULTILINE) == built
 
 
 def test_unknown_architecture_exits_2_and_lists_the_valid(shards: Path, tmp_path: Path) -> None:

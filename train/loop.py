@@ -1,11 +1,13 @@
 """Train one network: the loop reads top to bottom."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from contract.errors import UserError
 from train.config import Config
 from train.curves import draw_run
 from train.data import Batch
@@ -52,10 +54,9 @@ def train(config: Config, processes: Processes | None = None) -> Path:
 def train_epoch(run: Run, phase: Phase, interruption: Interruption) -> None:
     """The training phase of an epoch, from the step on that ``phase`` has reached; ``phase`` takes note of all."""
     began = time.perf_counter() - phase.seconds
-    batches = run.train_batches(phase)
     run.model.train()
     with progress_bar(run, phase) as bar:
-        for batch in batches:
+        for batch in until_stopped(run, phase, interruption):
             set_learning_rate(run, phase)
             loss, correct = forward(run, phase, batch)
             run.optimizer.zero_grad(set_to_none=True)
@@ -70,12 +71,31 @@ def train_epoch(run: Run, phase: Phase, interruption: Interruption) -> None:
             phase.step += 1
             phase.seconds = time.perf_counter() - began
             if run.pause_is_due(interruption):
-                save_step(run, phase)
-                run.stop_if_asked(interruption, f"after step {phase.step} of {run.steps} of epoch {phase.epoch}")
+                pause(run, phase, interruption)
             elif len(phase.keys) == CHECK_EVERY:
                 check_losses(run, phase)
+    if phase.step < run.steps:
+        pause(run, phase, interruption)
     check_losses(run, phase)  # waits for the GPU
     phase.seconds = time.perf_counter() - began
+
+
+def until_stopped(run: Run, phase: Phase, interruption: Interruption) -> Iterator[Batch]:
+    """The batches from the step on that ``phase`` has reached; they end early where a signal ended the workers too.
+
+    Ctrl-C, ``timeout`` and schedulers send their signals to all processes of a group, the loader's included.
+    """
+    try:
+        yield from run.train_batches(phase)
+    except UserError:
+        if not interruption.signum or run.processes.ranks > 1:
+            raise
+
+
+def pause(run: Run, phase: Phase, interruption: Interruption) -> None:
+    """Write a checkpoint inside the epoch, and stop where a signal asks for it."""
+    save_step(run, phase)
+    run.stop_if_asked(interruption, f"after step {phase.step} of {run.steps} of epoch {phase.epoch}")
 
 
 def set_learning_rate(run: Run, phase: Phase) -> None:
