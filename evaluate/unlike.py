@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from build_shards.preprocess import Crop, cell_mask, cell_pixels
 from contract.errors import UserError
@@ -62,7 +63,10 @@ def measure_training(shards: Path, manifest: Manifest) -> TrainingRange:
     reader = SplitReader(shards, manifest, "train")
     if len(reader) < 5:
         raise UserError(f"{shards}: a range needs at least 5 training cells, there are {len(reader)}")
-    found = [describe(reader.image(i), tuple(reader.info(i)["box"])) for i in range(len(reader))]
+    positions = tqdm(
+        range(len(reader)), unit="cell", desc="size and stain of the training cells", leave=False, disable=None
+    )
+    found = [describe(reader.image(i), tuple(reader.info(i)["box"])) for i in positions]
     areas, densities = np.array([area for area, _ in found]), np.stack([density for _, density in found])
     mean = densities.mean(axis=0)
     spread = np.cov(densities.T) + 1e-4 * np.eye(3)  # a difference of 0.01 is no difference

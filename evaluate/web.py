@@ -69,6 +69,11 @@ class Server(ThreadingHTTPServer):
         self.networks: Future[Networks] = Future()
         self.work = threading.Semaphore(AT_ONCE)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle is no fault; anything else is ours and keeps its traceback."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
     @property
     def hosts(self) -> tuple[str, str]:
         """What the Host header may say."""
@@ -86,13 +91,11 @@ def web(command: Web) -> None:
         serving = threading.Thread(target=server.serve_forever, daemon=True)
         serving.start()
         try:
+            print(f"http://{ADDRESS}:{server.server_port}/  (nothing leaves this machine; Ctrl-C ends it)", flush=True)
             found = open_networks(command.artifacts, command.shards, command.device, command.workers, command.int8)
             server.networks.set_result(found)
-            print(f"http://{ADDRESS}:{server.server_port}/  {len(found.predictors)} network(s) open", flush=True)
-            print(
-                f"ready after {time.perf_counter() - began:.1f} s; nothing leaves this machine; Ctrl-C ends it",
-                flush=True,
-            )
+            seconds = time.perf_counter() - began
+            print(f"{', '.join(found.predictors)} ready after {seconds:.1f} s", flush=True)
             serving.join()
         except KeyboardInterrupt:
             print("ended")
@@ -126,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if url.path != "/classify":
             self._refuse(HTTPStatus.NOT_FOUND, f"there is no {url.path} here")
-        elif not length.isdecimal():
+        elif not length.isdecimal() or "Transfer-Encoding" in self.headers:
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "an image must come with its length")
         elif int(length) > MAXIMUM_BYTES:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes: at most {MAXIMUM_BYTES} are read")

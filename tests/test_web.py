@@ -3,8 +3,12 @@
 import http.client
 import json
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,8 @@ from evaluate.cell_image import MAXIMUM_BYTES, read_cell
 from evaluate.classify import classify, open_networks
 from evaluate.web import Server, Web, web
 from evaluate.web_page import SIDE, draw_activation_map
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +154,12 @@ def test_an_image_without_a_cell_gets_a_message(server: Server) -> None:
 
 
 def test_a_length_that_is_too_large_or_missing_is_refused_before_a_byte_is_read(server: Server) -> None:
-    for header, status in ((f"Content-Length: {MAXIMUM_BYTES + 1}", 413), ("Transfer-Encoding: chunked", 411)):
+    both = "Content-Length: 4\r\nTransfer-Encoding: chunked"  # two lengths for one body
+    for header, status in (
+        (f"Content-Length: {MAXIMUM_BYTES + 1}", 413),
+        ("Transfer-Encoding: chunked", 411),
+        (both, 411),
+    ):
         with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as connection:
             host = f"Host: 127.0.0.1:{server.server_port}"
             connection.sendall(f"POST /classify HTTP/1.1\r\n{host}\r\n{header}\r\n\r\n".encode())
@@ -178,6 +189,22 @@ def test_the_page_is_up_before_the_networks_are(monkeypatch: pytest.MonkeyPatch)
         assert _ask(waiting, "GET", "/")[0].status == 200
         assert _ask(waiting, "GET", "/networks")[0].status == 503
         waiting.shutdown()
+
+
+def test_the_command_tells_its_address_answers_and_ends_on_ctrl_c(three: Path, shards: Path) -> None:
+    command = [sys.executable, "-m", "evaluate", "web", "--artifacts", three, "--shards", shards, "--port", "0"]
+    with subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = re.fullmatch(
+            r"http://127\.0\.0\.1:(\d+)/  \(nothing leaves this machine.*\)\n", process.stdout.readline()
+        )
+        assert found
+        with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/networks", timeout=60) as answer:
+            assert len(json.loads(answer.read())["networks"]) == 3
+        assert re.fullmatch(r"resnet18, resnet50, resnet152 ready after \d+\.\d s\n", process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "ended\n"
+        assert process.wait(30) == 0
 
 
 def test_a_taken_port_and_missing_networks_are_mistakes(server: Server, tmp_path: Path) -> None:
