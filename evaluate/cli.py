@@ -1,9 +1,7 @@
 """The command line of this room: `python -m evaluate COMMAND`; `--help` lists the commands."""
 
 import sys
-from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Any, Union
 
 import tyro
@@ -12,19 +10,14 @@ import tyro
 # imported: scikit-learn and matplotlib take seconds to import, and not every command needs them.
 COMMANDS = {
     "run": ("evaluate.report", "Report", "report"),
-    "summary": ("evaluate.cli", "Summary", "print_summary"),
+    "page": ("evaluate.report", "Page", "page"),
+    "summary": ("evaluate.summary", "Summary", "print_summary"),
+    "submit": ("evaluate.kaggle", "Submit", "submit"),
     "demo": ("evaluate.demo", "Demo", "demo"),
     "web": ("evaluate.web", "Web", "web"),
     "paper": ("evaluate.paper", "Paper", "paper"),
     "handin": ("evaluate.handin", "Handin", "handin"),
 }
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Print the table of the last report and the paths of its files, computing nothing anew."""
-
-    artifacts: Path = Path("artifacts")  # folder whose report/ is read
 
 
 def main() -> None:
@@ -35,19 +28,13 @@ def main() -> None:
     kinds = {name: _kind(name) for name in COMMANDS}
     listed = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in kinds.items())
     # Without a command that is known, tyro prints the help or the error that lists them all, and ends here.
-    tyro.cli(Union[listed], prog="python -m evaluate", description="ONNX files -> metrics, CSVs, pictures.")  # type: ignore[call-overload]  # noqa: UP007
+    description = "ONNX files -> a report with its page, submissions, a demo."
+    tyro.cli(Union[listed], prog="python -m evaluate", description=description)  # type: ignore[call-overload]  # noqa: UP007
 
 
 def main_run() -> None:
     """`python evaluate/run.py`: the sub-command `run` alone."""
     _run("run", tyro.cli(_kind("run"), prog="python evaluate/run.py"))
-
-
-def print_summary(command: Summary) -> None:
-    """Print the last report's table."""
-    from evaluate.report import summarise
-
-    summarise(command.artifacts / "report")
 
 
 def _kind(name: str) -> Any:
@@ -59,4 +46,6 @@ def _run(name: str, configuration: Any) -> None:
     module, _, function = COMMANDS[name]
     getattr(import_module(module), function)(configuration)
     if name == "run":
+        from evaluate.summary import Summary, print_summary
+
         print_summary(Summary(configuration.artifacts))

@@ -1,39 +1,95 @@
-"""Pictures of the evaluation: confusion matrices, and cells beside their class activation maps."""
+"""Pictures of cells and verdicts: confusion matrices, activation maps, the gallery of errors, agreement."""
 
-import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from contract.publish import publish_bytes
-from evaluate.metrics import Metrics
+from evaluate.gallery import BLUE_ORANGE, OPACITY, split_picture
+from evaluate.rendering import BLUE, DPI, ON_DARK, ON_LIGHT, PAPER, STYLE, png_bytes
+from evaluate.report_record import ConfidentError, Network, Pair, ReportRecord
 
-BLUE_ORANGE = LinearSegmentedColormap.from_list("blue_orange", ["#0072B2", "#FFFFFF", "#D55E00"])
-BLUES = LinearSegmentedColormap.from_list("blues", ["#FFFFFF", "#0072B2"])
+BLUES = LinearSegmentedColormap.from_list("blues", [PAPER, BLUE])
 
 
-def draw_confusion(metrics: Metrics, classes: Sequence[str], title: str, path: Path) -> None:
+@matplotlib.rc_context(STYLE)
+def draw_confusion(name: str, network: Network, record: ReportRecord) -> Figure:
     """Draw a confusion matrix: each square says its count and the percentage of its row (of the true class)."""
-    counts = np.array(metrics.confusion)
+    counts = np.array(network.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(5, 4.6), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(shares, cmap=BLUES, vmin=0, vmax=1)
+    figure = Figure(figsize=(3.0, 3.2), dpi=DPI, layout="constrained")
+    axes = _matrix(figure, shares)
     for (row, column), share in np.ndenumerate(shares):
-        text = f"{counts[row, column]}\n{100 * share:.1f} %"
-        axes.text(column, row, text, ha="center", va="center", fontsize=13, color="white" if share > 0.55 else "black")
-    axes.set_xticks([0, 1], [f"{name} ({label})" for label, name in enumerate(classes)])
-    axes.set_yticks([0, 1], [f"{name} ({label})" for label, name in enumerate(classes)], rotation=90, va="center")
-    axes.set_xlabel("predicted class")
+        text = f"{counts[row, column]}\n{100 * share:.1f} %" if counts[row].any() else "0\nundefined"
+        axes.text(column, row, text, ha="center", va="center", fontsize=13, color=ON_DARK if share > 0.55 else ON_LIGHT)
+    classes = [f"{label_name} ({label})" for label, label_name in enumerate(record.dataset.classes)]
+    axes.set_xticks([0, 1], classes)
+    axes.set_yticks([0, 1], classes, rotation=90, va="center")
+    axes.set_xlabel("called")
     axes.set_ylabel("true class")
-    axes.set_title(title, fontsize=10)
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.85)
-    _publish(figure, path)
+    split = f"{record.dataset.split}, n = {record.dataset.n}"
+    axes.set_title(f"{name} on {split}\nthreshold {network.threshold:.3f}\n({network.operating_point})", fontsize=9)
+    return figure
+
+
+def _matrix(figure: Figure, shares: NDArray[np.float64]) -> matplotlib.axes.Axes:
+    axes = figure.subplots()
+    axes.imshow(shares, cmap=BLUES, vmin=0, vmax=1)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return axes
+
+
+@matplotlib.rc_context(STYLE)
+def draw_agreement(names: list[str], pairs: tuple[Pair, ...]) -> Figure:
+    """Draw how often each pair of columns gives the same verdict, and Cohen's kappa."""
+    shares = np.eye(len(names))
+    texts = {(i, i): "–" for i in range(len(names))}
+    for pair in pairs:
+        a, b = names.index(pair.a), names.index(pair.b)
+        shares[a, b] = shares[b, a] = pair.agreement
+        kappa = "undefined" if pair.kappa is None else f"{pair.kappa:.2f}"
+        texts[a, b] = texts[b, a] = f"{100 * pair.agreement:.1f} %\nκ {kappa}"
+    figure = Figure(figsize=(1.6 + 0.9 * len(names), 1.3 + 0.8 * len(names)), dpi=DPI, layout="constrained")
+    low = min((pair.agreement for pair in pairs), default=0.0)
+    scaled = np.clip((shares - low + 0.02) / (1 - low + 0.04), 0, 1) * (1 - np.eye(len(names)))
+    axes = _matrix(figure, scaled)
+    for (row, column), text in texts.items():
+        colour = ON_DARK if scaled[row, column] > 0.55 else ON_LIGHT
+        axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_title("same verdict (%) and Cohen's kappa")
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def draw_gallery(
+    name: str, errors: tuple[ConfidentError, ...], classes: tuple[str, ...], pictures: dict[str, bytes]
+) -> Figure:
+    """Draw each error's cell beside its class activation map; ``pictures`` holds them by file name."""
+    columns = 3
+    rows = -(-len(errors) // columns)
+    figure = Figure(figsize=(9, 0.7 + 1.95 * rows), dpi=DPI, layout="constrained")
+    panels = np.atleast_2d(figure.subplots(rows, columns))
+    for panel in panels.flat:
+        panel.set_axis_off()
+    for panel, error in zip(panels.flat, errors, strict=False):
+        panel.imshow(np.concatenate(split_picture(pictures[error.picture]), axis=1))
+        who = f", subject {error.subject}" if error.subject else ""
+        verdict = f"{classes[error.label]}, called {classes[error.verdict]}: P(blast) {error.probability:.3f}"
+        panel.set_title(f"{error.key}{who}\n{verdict}", fontsize=8)
+    figure.suptitle(
+        f"{name}: the most confident errors. Left the cell, right the evidence: blue for normal, orange for blast",
+        fontsize=10,
+    )
+    return figure
 
 
 def draw_activation(crop: NDArray[np.uint8], maps: dict[str, NDArray[np.float32]], title: str, path: Path) -> None:
@@ -42,7 +98,7 @@ def draw_activation(crop: NDArray[np.uint8], maps: dict[str, NDArray[np.float32]
     ``maps`` holds, by caption, float ``[2, h, w]`` maps of both labels; shown is label 1 minus label 0, so orange
     speaks for a blast and blue for a normal cell, on a scale that is symmetric around zero and a network's own.
     """
-    figure = Figure(figsize=(3.1 * (1 + len(maps)), 3.9), dpi=150, layout="constrained")
+    figure = Figure(figsize=(3.1 * (1 + len(maps)), 3.9), dpi=DPI, layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, 1 + len(maps)))
     panels[0].imshow(crop)
     panels[0].set_title("as the network sees it", fontsize=9)
@@ -52,7 +108,7 @@ def draw_activation(crop: NDArray[np.uint8], maps: dict[str, NDArray[np.float32]
         evidence = cv2.resize(cam[1] - cam[0], (size, size), interpolation=cv2.INTER_CUBIC)
         reach = max(float(np.abs(evidence).max()), 1e-6)
         panel.imshow(grey, cmap="gray", vmin=0, vmax=255)
-        drawn = panel.imshow(evidence, cmap=BLUE_ORANGE, vmin=-reach, vmax=reach, alpha=0.6)
+        drawn = panel.imshow(evidence, cmap=BLUE_ORANGE, vmin=-reach, vmax=reach, alpha=OPACITY)
         panel.set_title(caption, fontsize=9)
         bar = figure.colorbar(drawn, ax=panel, orientation="horizontal", shrink=0.8, pad=0.02)
         bar.set_label("evidence: normal ← 0 → blast (logit)", fontsize=7)
@@ -61,10 +117,4 @@ def draw_activation(crop: NDArray[np.uint8], maps: dict[str, NDArray[np.float32]
         panel.set_xticks([])
         panel.set_yticks([])
     figure.suptitle(title, fontsize=10)
-    _publish(figure, path)
-
-
-def _publish(figure: Figure, path: Path) -> None:
-    image = io.BytesIO()
-    figure.savefig(image, format="png", metadata={"Software": None})
-    publish_bytes(path, image.getvalue())
+    publish_bytes(path, png_bytes(figure))

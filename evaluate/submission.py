@@ -1,25 +1,34 @@
-"""CSVs of predictions: for a Kaggle board, and with probabilities for people."""
+"""Submissions for a Kaggle board: exactly the IDs and the order of its test CSV, checked before they are written."""
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 from contract.errors import UserError
 from contract.manifest import Manifest, Submission
-from contract.publish import publish_text
+from evaluate.report_record import ARCHS, ENSEMBLE
+
+HEADER = ("ID", "label")
 
 
-def wanted_order(manifest: Manifest, split: str, arch: str) -> Submission:
+def wanted_order(manifest: Manifest, split: str, name: str) -> Submission:
     """The list of IDs to predict: that of the network's own test CSV, else the only list of the split.
 
+    The ensemble has no board of its own: it takes the split's own list, else that of the first network that has one.
     Raises ``UserError`` where the split has lists of other networks only.
     """
-    lists = [submission for submission in manifest.submissions if submission.split == split]
-    for submission in lists:
-        if submission.name in (arch, split):
-            return submission
-    raise UserError(f"split {split!r}: no test CSV for {arch}: there are {', '.join(s.name for s in lists) or 'none'}")
+    lists = {submission.name: submission for submission in manifest.submissions if submission.split == split}
+    for wanted in (name, split, *(ARCHS if name == ENSEMBLE else ())):
+        if wanted in lists:
+            return lists[wanted]
+    raise UserError(f"split {split!r}: no test CSV for {name}: there are {', '.join(lists) or 'none'}")
+
+
+def submission_name(split: str, name: str) -> str:
+    """The file's name: ``submission_resnet18.csv`` for the split "test", else with the split's name."""
+    return f"submission_{name}.csv" if split == "test" else f"submission_{split}_{name}.csv"
 
 
 def plain(i: str) -> str:
@@ -27,38 +36,58 @@ def plain(i: str) -> str:
     return str(PurePosixPath(i))
 
 
-def write_submission(path: Path, ids: Sequence[str], label_of: dict[str, int]) -> None:
-    """Write ``ID,label``, in the order of ``ids`` and as they spell it; ``label_of`` is keyed by ``plain`` IDs.
-
-    Raises ``UserError`` naming the first ID that stands twice or has no prediction.
-    """
-    _check(path, ids, label_of)
-    _write(path, ("ID", "label"), ((i, label_of[plain(i)]) for i in ids))
-
-
-def write_predictions(
-    path: Path, ids: Sequence[str], label_of: dict[str, int], probability_of: dict[str, float]
-) -> None:
-    """Write ``ID,label,probability``, in the order of ``ids``; the probability is that of label 1, 6 digits."""
-    _check(path, ids, label_of)
-    _write(
-        path, ("ID", "label", "probability"), ((i, label_of[plain(i)], f"{probability_of[plain(i)]:.6f}") for i in ids)
-    )
-
-
-def _check(path: Path, ids: Sequence[str], label_of: dict[str, int]) -> None:
-    seen: set[str] = set()
-    for i in ids:
-        if plain(i) not in label_of:
-            raise UserError(f"{path}: the ID {i!r} is asked for and is not in the shards")
+def check_wanted(wanted: Submission, known: Sequence[str]) -> None:
+    """Raise ``UserError`` naming the first ID that a test CSV asks for twice, or that the shards do not hold."""
+    held, seen = {plain(i) for i in known}, set()
+    for i in wanted.ids:
+        if plain(i) not in held:
+            raise UserError(
+                f"{wanted.name} test CSV: the ID {i!r} is asked for and is not in the shards ({wanted.split})"
+            )
         if plain(i) in seen:
-            raise UserError(f"{path}: the ID {i!r} is asked for twice")
+            raise UserError(f"{wanted.name} test CSV: the ID {i!r} is asked for twice")
         seen.add(plain(i))
 
 
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def submission_text(wanted: Submission, verdict_of: dict[str, int], source: str) -> str:
+    """``ID,label``, in the wanted order and spelling; ``verdict_of`` is keyed by ``plain`` IDs.
+
+    The finished text is checked against the test CSV before it is returned; ``source`` names the file in errors.
+    """
+    check_wanted(wanted, list(verdict_of))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    publish_text(path, text.getvalue())
+    writer.writerow(HEADER)
+    writer.writerows((i, verdict_of[plain(i)]) for i in wanted.ids)
+    check_submission(text.getvalue(), wanted.ids, source, ordered=True)
+    return text.getvalue()
+
+
+def check_submission(text: str, wanted: Sequence[str], source: str, ordered: bool) -> Counter[str]:
+    """Compare a submission with the IDs that its board asks for; returns how often each label stands there.
+
+    Raises ``UserError`` naming the first ID that is missing, extra, double or, where ``ordered``, out of order, and a
+    label other than 0 and 1.
+    """
+    header, *rows = [tuple(row) for row in csv.reader(io.StringIO(text))] or [()]
+    if header != HEADER:
+        raise UserError(f"{source}: the header is {','.join(header)!r}, it must be 'ID,label'")
+    for number, row in enumerate(rows, 2):
+        if len(row) != 2 or row[1] not in ("0", "1"):
+            raise UserError(f"{source}: line {number}: {','.join(row)!r} is not an ID and a label of 0 or 1")
+    _check_ids([row[0] for row in rows], wanted, source, ordered)
+    return Counter(row[1] for row in rows)
+
+
+def _check_ids(given: list[str], wanted: Sequence[str], source: str, ordered: bool) -> None:
+    counts, asked = Counter(given), set(wanted)
+    rules = [
+        ("is missing: the test CSV asks for it", (i for i in wanted if i not in counts)),
+        ("is extra: the test CSV does not ask for it", (i for i in given if i not in asked)),
+        ("stands there twice", (i for i in given if counts[i] > 1)),
+        ("is out of order", (i for i, w in zip(given, wanted, strict=False) if ordered and i != w)),
+    ]
+    for rule, offenders in rules:
+        first = next(offenders, None)
+        if first is not None:
+            raise UserError(f"{source}: the ID {first!r} {rule}")

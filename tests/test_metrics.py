@@ -1,43 +1,102 @@
 """Scores against values worked out by hand."""
 
+import warnings
+
 import numpy as np
 import pytest
 
-from evaluate.metrics import score, wilson_interval
+from evaluate.metrics import (
+    NAMES,
+    calibration_error,
+    confusion,
+    decide,
+    net_benefit,
+    reliability,
+    score,
+    threshold_table,
+    wilson_interval,
+)
 
 LABELS = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 1])
 PROBABILITY = np.array([0.9, 0.8, 0.7, 0.2, 0.6, 0.1, 0.3, 0.4, 0.05, 0.5], np.float32)
 
 
 def test_scores_of_a_small_example_by_hand() -> None:
-    # Predicted at 0.5: 1 1 1 0 | 1 0 0 0 0 | 1, so TP 4, FN 1, FP 1, TN 4.
+    # Called at 0.5: 1 1 1 0 | 1 0 0 0 0 | 1, so TP 4, FN 1, FP 1, TN 4.
     found = score(LABELS, PROBABILITY, 0.5)
-    assert found.confusion == ((4, 1), (1, 4))
-    assert found.n == 10
-    assert found.accuracy == pytest.approx(0.8)
-    assert found.precision == pytest.approx(4 / 5)
-    assert found.sensitivity == pytest.approx(4 / 5)
-    assert found.specificity == pytest.approx(4 / 5)
-    assert found.f1 == pytest.approx(0.8)
-    assert found.f1_weighted == pytest.approx(0.8)
+    assert tuple(found) == NAMES
+    assert confusion(LABELS, decide(PROBABILITY, 0.5)) == ((4, 1), (1, 4))
+    for name in ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "f1_weighted"):
+        assert found[name] == pytest.approx(0.8), name
+    assert found["mcc"] == pytest.approx((4 * 4 - 1 * 1) / np.sqrt(5 * 5 * 5 * 5))
     pairs = [(p, q) for p in PROBABILITY[LABELS == 1] for q in PROBABILITY[LABELS == 0]]
-    assert found.auroc == pytest.approx(sum(p > q for p, q in pairs) / len(pairs))
+    assert found["auroc"] == pytest.approx(sum(p > q for p, q in pairs) / len(pairs))
+    # Ranked: blast, blast, blast, normal, blast, normal, normal, blast, ...: precision where a blast is found.
+    assert found["auprc"] == pytest.approx((1 + 1 + 1 + 4 / 5 + 5 / 8) / 5)
+    assert found["brier"] == pytest.approx(np.mean((PROBABILITY.astype(float) - LABELS) ** 2))
 
 
 def test_the_threshold_moves_the_decision_and_not_the_ranking() -> None:
     strict, lenient = score(LABELS, PROBABILITY, 0.75), score(LABELS, PROBABILITY, 0.0)
-    assert strict.confusion == ((5, 0), (3, 2))
-    assert lenient.confusion == ((0, 5), (0, 5))
-    assert strict.auroc == lenient.auroc
+    assert confusion(LABELS, decide(PROBABILITY, 0.75)) == ((5, 0), (3, 2))
+    assert confusion(LABELS, decide(PROBABILITY, 0.0)) == ((0, 5), (0, 5))
+    assert strict["auroc"] == lenient["auroc"]
+    assert (lenient["npv"], lenient["mcc"]) == (None, None)
+
+
+def test_a_probability_at_the_threshold_is_a_blast() -> None:
+    # 0.7 in single precision is a little less than 0.7 in double.
+    assert decide(np.array([0.7], np.float32), 0.7).tolist() == [1]
 
 
 def test_one_class_alone_leaves_undefined_scores_undefined() -> None:
-    blasts = score(np.ones(4, np.int64), np.array([0.9, 0.2, 0.8, 0.7], np.float32), 0.5)
-    assert (blasts.auroc, blasts.specificity, blasts.f1_weighted) == (None, None, None)
-    assert blasts.sensitivity == pytest.approx(0.75)
-    normals = score(np.zeros(3, np.int64), np.zeros(3, np.float32), 0.5)
-    assert (normals.precision, normals.sensitivity, normals.f1, normals.auroc) == (None, None, None, None)
-    assert normals.accuracy == 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        blasts = score(np.ones(4, np.int64), np.array([0.9, 0.2, 0.8, 0.7], np.float32), 0.5)
+        normals = score(np.zeros(3, np.int64), np.zeros(3, np.float32), 0.5)
+    undefined = {name for name, value in blasts.items() if value is None}
+    assert undefined == {"balanced_accuracy", "specificity", "f1_weighted", "mcc", "auroc", "auprc"}
+    assert blasts["sensitivity"] == pytest.approx(0.75)
+    undefined = {name for name, value in normals.items() if value is None}
+    assert undefined == {"balanced_accuracy", "sensitivity", "ppv", "f1", "f1_weighted", "mcc", "auroc", "auprc"}
+    assert (normals["accuracy"], normals["npv"], normals["brier"], normals["ece"]) == (1.0, 1.0, 0.0, 0.0)
+
+
+def test_calibration_error_by_hand() -> None:
+    # Two bins: 0.95 x 2 with one blast (off by 0.45), 0.05 x 2 with none (off by 0.05).
+    labels = np.array([1, 0, 0, 0])
+    probability = np.array([0.95, 0.95, 0.05, 0.05], np.float32)
+    assert calibration_error(labels, probability) == pytest.approx((2 * 0.45 + 2 * 0.05) / 4)
+    found = reliability(labels, probability)
+    assert [(b.n, b.blasts) for b in found.bins] == [(2, 0.0), (2, 0.5)]
+    assert found.brier == pytest.approx(np.mean((probability - labels) ** 2))
+    assert calibration_error(np.array([1]), np.array([1.0], np.float32)) == 0.0  # 1.0 lies in the last bin
+
+
+def test_the_threshold_table_reaches_the_sensitivities_that_it_names() -> None:
+    rows = {row.name: row for row in threshold_table(LABELS, PROBABILITY, 0.45)}
+    assert [row.threshold for row in rows.values()] == sorted(row.threshold for row in rows.values())
+    assert rows["0.5"].called_blast == 5
+    assert rows["operating"].threshold == 0.45
+    # 5 blasts: 90 % of them are all 5, and the lowest has 0.2.
+    assert rows["sensitivity 90 %"].threshold == pytest.approx(0.2)
+    assert rows["sensitivity 95 %"].sensitivity == 1.0
+    assert rows["sensitivity 95 %"].specificity == pytest.approx(2 / 5)
+    assert rows["sensitivity 95 %"].ppv == pytest.approx(5 / 8)
+
+
+def test_the_threshold_table_of_one_class_names_no_sensitivity() -> None:
+    rows = threshold_table(np.zeros(3, np.int64), np.array([0.1, 0.2, 0.8], np.float32), 0.5)
+    assert not any("sensitivity" in row.name for row in rows)
+    assert all(row.sensitivity is None for row in rows)
+
+
+def test_net_benefit_by_hand() -> None:
+    # At 0.5 of 10 cells TP 4, FP 1; at 0.25 TP 4, FP 3.
+    found = net_benefit(LABELS, PROBABILITY, np.array([0.5, 0.25]))
+    assert found == pytest.approx([0.4 - 0.1, 0.4 - 0.3 / 3])
+    everyone = net_benefit(LABELS, np.ones(10, np.float32), np.array([0.2]))
+    assert everyone == pytest.approx([0.5 - 0.5 * 0.25])
 
 
 @pytest.mark.parametrize(

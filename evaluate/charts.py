@@ -1,0 +1,232 @@
+"""Charts of the scores: intervals, ROC, precision-recall, reliability, decision curve, people, accuracy per epoch."""
+
+from collections.abc import Iterable
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from evaluate.metrics import NAMES, net_benefit
+from evaluate.predictions import Predictions
+from evaluate.rendering import BLUE, COLOURS, DASHES, DPI, INK, MARKERS, MUTED, ORANGE, STYLE
+from evaluate.report_record import EpochAccuracy, Estimate, Network, Reliability, ReportRecord
+
+TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "PPV (precision)",
+    "npv": "NPV",
+    "f1": "F1 of blasts",
+    "f1_weighted": "weighted F1",
+    "mcc": "MCC",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "brier": "Brier (lower is better)",
+    "ece": "ECE (lower is better)",
+}
+MOST_PEOPLE = 80  # rows of the dot plot
+
+
+@matplotlib.rc_context(STYLE)
+def draw_intervals(record: ReportRecord) -> Figure:
+    """Draw every score with both intervals, a panel a score, a row a network."""
+    names = list(record.networks)
+    columns, rows = 4, -(-(len(NAMES) + 1) // 4)
+    figure = Figure(figsize=(10, rows * (0.75 + 0.24 * len(names))), dpi=DPI, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for place, (panel, score) in enumerate(zip(panels.flat, NAMES, strict=False)):
+        for row, name in enumerate(names):
+            _estimate(panel, row, getattr(record.networks[name].scores, score), COLOURS[name], MARKERS[name])
+        panel.set_title(TITLES[score], fontsize=9, loc="left")
+        panel.set_yticks(range(len(names)), names if place % columns == 0 else [""] * len(names))
+        panel.set_ylim(len(names) - 0.4, -0.6)
+        panel.xaxis.set_major_locator(MaxNLocator(4))
+        panel.grid(axis="y", visible=False)
+    for panel in panels.flat[len(NAMES) :]:
+        panel.set_axis_off()
+    thick = Line2D([], [], color=MUTED, linewidth=3.5, solid_capstyle="butt", label="95 %, people drawn anew")
+    thin = Line2D([], [], color=MUTED, linewidth=1, label="95 %, images drawn anew")
+    panels.flat[-1].legend(handles=[thick, thin] if record.bootstrap.clusters > 1 else [thin], loc="center right")
+    return figure
+
+
+def _estimate(axes: Axes, row: int, estimate: Estimate, colour: str, marker: str) -> None:
+    if estimate.value is None:
+        axes.text(0.5, row, "undefined", transform=axes.get_yaxis_transform(), ha="center", va="center", color=MUTED)
+        return
+    if estimate.clustered:
+        axes.plot(estimate.clustered, [row - 0.1] * 2, color=colour, linewidth=3.5, alpha=0.45, solid_capstyle="butt")
+    if estimate.by_image:
+        axes.plot(estimate.by_image, [row + 0.18] * 2, color=colour, linewidth=1)
+    axes.plot([estimate.value], [row - 0.1], marker, color=colour, markersize=5)
+
+
+@matplotlib.rc_context(STYLE)
+def draw_roc(found: dict[str, Predictions], record: ReportRecord) -> Figure:
+    """Draw ROC curves, and where each network operates."""
+    figure, axes = _square()
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
+    for name, said in found.items():
+        false_alarms, sensitivity, _ = roc_curve(said.labels, said.probability)
+        auroc = record.networks[name].scores.auroc.value
+        axes.plot(false_alarms, sensitivity, DASHES[name], color=COLOURS[name], label=f"{name}, AUROC {auroc:.3f}")
+        (tn, fp), (fn, tp) = record.networks[name].confusion
+        axes.plot(fp / (fp + tn), tp / (tp + fn), MARKERS[name], color=COLOURS[name], markersize=6)
+    axes.set_xlabel("1 - specificity (normal cells called blast)")
+    axes.set_ylabel("sensitivity (blasts found)")
+    axes.set_title("ROC; the mark is the operating threshold")
+    axes.legend(loc="lower right")
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def draw_precision_recall(found: dict[str, Predictions], record: ReportRecord) -> Figure:
+    """Draw precision-recall curves, where each network operates, and the share of blasts."""
+    figure, axes = _square()
+    share = record.dataset.class_counts[1] / record.dataset.n
+    axes.axhline(share, color=MUTED, linewidth=0.8, linestyle=":")
+    for name, said in found.items():
+        precision, recall, _ = precision_recall_curve(said.labels, said.probability)
+        auprc = record.networks[name].scores.auprc.value
+        axes.plot(recall[:-1], precision[:-1], DASHES[name], color=COLOURS[name], label=f"{name}, AUPRC {auprc:.3f}")
+        (_, fp), (fn, tp) = record.networks[name].confusion
+        if tp + fp:
+            axes.plot(tp / (tp + fn), tp / (tp + fp), MARKERS[name], color=COLOURS[name], markersize=6)
+    axes.set_xlabel("sensitivity (recall)")
+    axes.set_ylabel("PPV (precision)")
+    axes.set_title(f"Precision and recall; dotted: share of blasts, {share:.2f}")
+    axes.legend(loc="lower left")
+    return figure
+
+
+def _square() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.8, 4.6), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.01)
+    axes.set_aspect("equal")
+    return figure, axes
+
+
+@matplotlib.rc_context(STYLE)
+def draw_reliability(networks: dict[str, Network]) -> Figure:
+    """Draw reliability diagrams before and after temperature, with the number of cells in each bin below."""
+    count = len(networks)
+    figure = Figure(figsize=(max(4.0, 2.65 * count), 3.9), dpi=DPI, layout="constrained")
+    panels = figure.subplots(2, count, squeeze=False, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
+    for column, (name, network) in enumerate(networks.items()):
+        upper, lower = panels[:, column]
+        upper.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
+        _reliability(upper, network.before, "s--", MUTED, "before")
+        _reliability(upper, network.after, "o-", COLOURS[name], "after")
+        lower.bar(
+            [bin_.probability for bin_ in network.after.bins],
+            [bin_.n for bin_ in network.after.bins],
+            width=0.05,
+            color=COLOURS[name],
+        )
+        temperature = "" if network.temperature is None else f", T = {network.temperature:.2f}"
+        upper.set_title(name + temperature)
+        upper.set_aspect("equal")
+        upper.legend(loc="upper left", fontsize=7)
+        lower.set_xlabel("probability of a blast")
+    panels[0, 0].set_ylabel("share of blasts")
+    panels[1, 0].set_ylabel("cells")
+    return figure
+
+
+def _reliability(axes: Axes, found: Reliability, form: str, colour: str, label: str) -> None:
+    x, y = [b.probability for b in found.bins], [b.blasts for b in found.bins]
+    axes.plot(x, y, form, color=colour, markersize=4, linewidth=1.1, label=f"{label}: ECE {found.ece:.3f}")
+
+
+@matplotlib.rc_context(STYLE)
+def draw_decision(found: dict[str, Predictions]) -> Figure:
+    """Draw decision curves: net benefit of acting on each network's blasts, of acting on all, and on none."""
+    figure = Figure(figsize=(4.8, 4.6), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    thresholds = np.arange(1, 100) / 100
+    labels = next(iter(found.values())).labels
+    everyone = net_benefit(labels, np.ones(len(labels), np.float32), thresholds)
+    axes.plot(thresholds, everyone, color=MUTED, linewidth=0.9, linestyle=":", label="call every cell a blast")
+    axes.axhline(0, color=MUTED, linewidth=0.9, label="call no cell a blast")
+    highest = 0.0
+    for name, said in found.items():
+        benefit = net_benefit(labels, said.probability, thresholds)
+        highest = max(highest, float(benefit.max()))
+        axes.plot(thresholds, benefit, DASHES[name], color=COLOURS[name], label=name)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(-0.15 * max(highest, 0.1), 1.1 * max(highest, 0.1))
+    axes.set_xlabel("threshold probability: P(blast) from which one would act")
+    axes.set_ylabel("net benefit (blasts found per cell, less false alarms)")
+    axes.set_title("Decision curve")
+    axes.legend(loc="lower left")
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def draw_subjects(record: ReportRecord) -> Figure:
+    """Draw each person's accuracy in each network, the worst on top; the area of a dot is the number of cells."""
+    by_name = {name: {row.subject: row for row in network.subjects} for name, network in record.networks.items()}
+    mean = {s: np.mean([rows[s].accuracy for rows in by_name.values()]) for s in next(iter(by_name.values()))}
+    order = sorted(mean, key=lambda subject: (mean[subject], subject))[:MOST_PEOPLE]
+    figure = Figure(figsize=(1.2 + 2.2 * len(by_name), 1.1 + 0.17 * len(order)), dpi=DPI, layout="constrained")
+    panels = figure.subplots(1, len(by_name), squeeze=False, sharey=True)[0]
+    for panel, (name, rows) in zip(panels, by_name.items(), strict=True):
+        panel.axvline(
+            100 * (record.networks[name].scores.accuracy.value or 0), color=MUTED, linewidth=0.8, linestyle=":"
+        )
+        for place, subject in enumerate(order):
+            row = rows[subject]
+            colour = {0: BLUE, 1: ORANGE, None: INK}[row.truth]
+            panel.plot(100 * np.array(row.interval), [place] * 2, color=colour, linewidth=0.8, alpha=0.55)
+            panel.scatter(100 * row.accuracy, place, s=10 + 1.6 * row.n, color=colour, linewidths=0, zorder=3)
+        panel.set_title(name)
+        panel.set_xlim(-4, 104)
+        panel.set_xlabel("accuracy (%)")
+    panels[0].set_yticks(range(len(order)), order)
+    panels[0].set_ylim(len(order) - 0.4, -0.6)
+    panels[0].set_ylabel("subject")
+    _class_legend(figure, record.dataset.classes)
+    return figure
+
+
+def _class_legend(figure: Figure, classes: tuple[str, ...]) -> None:
+    marks = zip((BLUE, ORANGE), classes, strict=True)
+    handles: Iterable[Line2D] = [Line2D([], [], marker="o", linestyle="", color=c, label=name) for c, name in marks]
+    figure.legend(handles=list(handles), loc="outside upper right", ncols=2)
+
+
+@matplotlib.rc_context(STYLE)
+def draw_accuracy(history: dict[str, tuple[EpochAccuracy, ...]]) -> Figure:
+    """Draw accuracy per epoch: the training phase dotted, the testing phase solid."""
+    figure = Figure(figsize=(7.2, 4.4), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for name, rows in history.items():
+        epochs = [row.epoch for row in rows]
+        best = max(row.valid for row in rows)
+        marker = MARKERS[name] if len(rows) < 15 else ""
+        axes.plot(epochs, [100 * row.train for row in rows], ":", marker=marker, markersize=3, color=COLOURS[name])
+        label = f"{name} (testing phase: highest {100 * best:.1f} %)"
+        axes.plot(
+            epochs,
+            [100 * row.valid for row in rows],
+            "-",
+            marker=marker,
+            markersize=4,
+            color=COLOURS[name],
+            label=label,
+        )
+    axes.plot([], [], ":", color=MUTED, label="training phase (augmented images)")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("accuracy (%)")
+    axes.set_title("Accuracy per epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="best")
+    return figure

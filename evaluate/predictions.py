@@ -1,0 +1,153 @@
+"""What a network said of every cell of a split, as ``predictions_<split>_<name>.csv``.
+
+A report's numbers and pictures are made from these columns alone, so the page can be made again from the files.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import UserError
+from contract.manifest import Manifest
+from contract.shard_reader import SplitReader
+
+COLUMNS = (
+    "ID",
+    "key",
+    "subject",
+    "identity",
+    "label",
+    "logit_normal",
+    "logit_blast",
+    "uncalibrated",
+    "probability",
+    "verdict",
+)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a split, in the order of its shards; ``None`` where something is unknown."""
+
+    ids: tuple[str, ...]  # source paths, or as a test CSV spells them
+    keys: tuple[str, ...]
+    subjects: tuple[str | None, ...]
+    identities: tuple[str | None, ...]  # the person, where it is known that several subject ids are one
+    labels: tuple[int | None, ...]
+
+    @property
+    def people(self) -> list[str] | None:
+        """The person of each cell: identity, else subject, else the cell alone; ``None`` where no subject is known."""
+        if not any(self.subjects):
+            return None
+        named = zip(self.identities, self.subjects, self.keys, strict=True)
+        return [f"identity {i}" if i else f"subject {s}" if s else f"cell {key}" for i, s, key in named]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one network, or the ensemble, says of ``N`` cells."""
+
+    cells: Cells
+    logits: NDArray[np.float32] | None  # [N, 2], before temperature; None for the ensemble
+    uncalibrated: NDArray[np.float32]  # [N], probability of a blast at temperature 1
+    probability: NDArray[np.float32]  # [N], calibrated
+    verdicts: NDArray[np.int64]  # [N]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The true labels, int64 ``[N]``; raises ``ValueError`` where one is unknown."""
+        if None in self.cells.labels:
+            raise ValueError("a split without labels cannot be scored")
+        return np.array(self.cells.labels, np.int64)
+
+    def in_order(self, ids: Sequence[str]) -> "Predictions":
+        """The cells that ``ids`` ask for, in their order and with their spelling; all of them must be there."""
+        place = {str(PurePosixPath(i)): position for position, i in enumerate(self.cells.ids)}
+        chosen = [place[str(PurePosixPath(i))] for i in ids]
+        columns = {f.name: tuple(getattr(self.cells, f.name)[i] for i in chosen) for f in fields(Cells)}
+        return Predictions(
+            cells=Cells(**(columns | {"ids": tuple(ids)})),
+            logits=None if self.logits is None else self.logits[chosen],
+            uncalibrated=self.uncalibrated[chosen],
+            probability=self.probability[chosen],
+            verdicts=self.verdicts[chosen],
+        )
+
+    def to_csv(self) -> str:
+        """One row a cell under ``COLUMNS``; floats with the digits that single precision needs to come back exactly."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        cells = self.cells
+        named = zip(cells.ids, cells.keys, cells.subjects, cells.identities, cells.labels, strict=True)
+        for i, known in enumerate(named):
+            logits = ("", "") if self.logits is None else map(str, self.logits[i])
+            said = (str(self.uncalibrated[i]), str(self.probability[i]), int(self.verdicts[i]))
+            writer.writerow(["" if value is None else value for value in (*known, *logits, *said)])
+        return text.getvalue()
+
+
+def read_cells(reader: SplitReader, manifest: Manifest) -> Cells:
+    """The cells of a split as its shards describe them; raises ``UserError`` for one without a source path."""
+    infos = [reader.info(i) for i in range(len(reader))]
+    for sample, info in zip(reader.samples, infos, strict=True):
+        if not isinstance(info.get("source"), str):
+            raise UserError(f"{sample.shard}: {sample.key}.json names no source")
+    subjects = tuple(info.get("subject") or None for info in infos)
+    return Cells(
+        ids=tuple(info["source"] for info in infos),
+        keys=tuple(sample.key for sample in reader.samples),
+        subjects=subjects,
+        identities=tuple(identity_of(manifest, subject) for subject in subjects),
+        labels=tuple(sample.label for sample in reader.samples),
+    )
+
+
+def identity_of(manifest: Manifest, subject: str | None) -> str | None:
+    """The person that a subject id belongs to, where the manifest says so."""
+    return None if subject is None else manifest.identities.get(subject)
+
+
+def uncalibrated_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """P(blast) at temperature 1 from logits ``[N, 2]``: the logistic function of their difference."""
+    gap = logits[:, 1].astype(np.float64) - logits[:, 0]
+    return (0.5 * (1 + np.tanh(gap / 2))).astype(np.float32)  # no overflow at either end
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read a CSV of ``to_csv`` back; raises ``UserError`` for a file that is none."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file, strict=True)
+        if tuple(header) != COLUMNS or not rows:
+            raise ValueError("other columns, or no row")
+        return _predictions(dict(zip(COLUMNS, zip(*rows, strict=True), strict=True)))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: make the report first (python evaluate/run.py)") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: not predictions of a report: {error}") from None
+
+
+def _predictions(column: dict[str, tuple[str, ...]]) -> Predictions:
+    cells = Cells(
+        ids=column["ID"],
+        keys=column["key"],
+        subjects=tuple(s or None for s in column["subject"]),
+        identities=tuple(s or None for s in column["identity"]),
+        labels=tuple(int(s) if s else None for s in column["label"]),
+    )
+    with_logits = any(column["logit_normal"])
+    pairs = list(zip(column["logit_normal"], column["logit_blast"], strict=True))
+    return Predictions(
+        cells=cells,
+        logits=np.array(pairs, np.float32) if with_logits else None,
+        uncalibrated=np.array(column["uncalibrated"], np.float32),
+        probability=np.array(column["probability"], np.float32),
+        verdicts=np.array(column["verdict"], np.int64),
+    )

@@ -1,0 +1,49 @@
+"""Predict every cell of a split, a batch at a time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from contract.errors import UserError
+from contract.shard_reader import SplitReader
+from evaluate.predictions import Cells, Predictions, uncalibrated_probability
+from evaluate.predictor import BATCH, Prediction, Predictor
+
+
+@dataclass(frozen=True)
+class SplitPrediction:
+    """What one network says of a split, with its class activation maps, float32 ``[N, 2, h, w]``."""
+
+    predictions: Predictions
+    cam: NDArray[np.float32]
+
+
+def predict_split(predictor: Predictor, reader: SplitReader, cells: Cells, name: str) -> SplitPrediction:
+    """Predict in the shards' order; raises ``UserError`` naming the key of a cell whose prediction is not a number."""
+    parts: list[Prediction] = []
+    with tqdm(total=len(reader), unit="cell", desc=name, leave=False, disable=None) as bar:
+        for start in range(0, len(reader), BATCH):
+            stop = min(start + BATCH, len(reader))
+            images = np.stack([reader.image(i) for i in range(start, stop)])
+            parts.append(_predict(predictor, images, cells.keys[start:stop]))
+            bar.update(len(images))
+    logits, probability, cam, verdicts = (
+        np.concatenate([getattr(part, column) for part in parts])
+        for column in ("logits", "probability", "cam", "labels")
+    )
+    return SplitPrediction(Predictions(cells, logits, uncalibrated_probability(logits), probability, verdicts), cam)
+
+
+def _predict(predictor: Predictor, images: NDArray[np.uint8], keys: tuple[str, ...]) -> Prediction:
+    """Predict one batch; what fails is predicted again one by one, to name the cell."""
+    try:
+        return predictor.predict(images)
+    except UserError as error:
+        for image, key in zip(images, keys, strict=True):
+            try:
+                predictor.predict(image[None])
+            except UserError as alone:
+                raise UserError(f"{alone}: cell {key!r}") from None
+        raise UserError(f"{error}: in the batch of {keys[0]!r} to {keys[-1]!r}, though of none alone") from None

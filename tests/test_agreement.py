@@ -1,0 +1,137 @@
+"""Pairs of networks, people and votes, ensembles and galleries: against values worked out by hand."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from contract.errors import UserError
+from evaluate.agreement import compare_pairs, holm, mcnemar
+from evaluate.ensemble import average
+from evaluate.gallery import MOST, confident_errors, error_picture, evidence_map, paint_evidence, split_picture
+from evaluate.metrics import decide
+from evaluate.predictions import Cells, Predictions, read_predictions
+from evaluate.subjects import majority_vote, subject_rows
+
+LABELS = (0, 0, 0, 1, 1, 1, 1, 0)
+SUBJECTS = ("H1", "H1", "H1", "7", "7", "7", "mixed", "mixed")
+
+
+def _said(probability: list[float], labels: tuple[int, ...] = LABELS, subjects: tuple = SUBJECTS) -> Predictions:
+    n = len(labels)
+    identities = tuple("7+9" if s == "7" else None for s in subjects)
+    cells = Cells(tuple(f"./{i}.bmp" for i in range(n)), tuple(f"k{i}" for i in range(n)), subjects, identities, labels)
+    p = np.array(probability, np.float32)
+    return Predictions(cells, None, p, p, decide(p, 0.5))
+
+
+A = _said([0.1, 0.9, 0.2, 0.9, 0.8, 0.1, 0.6, 0.3])  # wrong: 1 (0.9 of a normal cell), 5 (0.1 of a blast)
+B = _said([0.1, 0.8, 0.7, 0.9, 0.2, 0.9, 0.6, 0.3])  # wrong: 1, 2, 4
+
+
+def test_a_pair_is_counted_cell_by_cell() -> None:
+    (pair,) = compare_pairs({"a": A, "b": B})
+    assert (pair.both_correct, pair.only_a, pair.only_b, pair.both_wrong) == (4, 2, 1, 1)
+    assert pair.agreement == pytest.approx(5 / 8)
+    assert pair.kappa == pytest.approx((5 / 8 - (4 * 5 + 4 * 3) / 64) / (1 - (4 * 5 + 4 * 3) / 64))
+    assert pair.p == pair.p_holm == mcnemar(2, 1) == 1.0
+
+
+def test_mcnemar_is_the_exact_binomial_test() -> None:
+    # 1 of 10: two tails of (1 + 10) / 2^10.
+    assert mcnemar(1, 9) == pytest.approx(2 * 11 / 1024)
+    assert mcnemar(9, 1) == mcnemar(1, 9)
+    assert mcnemar(0, 0) == 1.0
+
+
+def test_holm_steps_down_and_keeps_the_order() -> None:
+    # R: p.adjust(c(0.01, 0.04, 0.03), "holm").
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_kappa_of_two_that_never_call_a_blast_is_undefined() -> None:
+    never = _said([0.1] * 8)
+    (pair,) = compare_pairs({"a": never, "b": never})
+    assert pair.kappa is None
+    assert pair.agreement == 1.0
+
+
+def test_people_are_listed_the_worst_first_with_vote_and_truth() -> None:
+    rows = subject_rows(A)
+    assert [row.subject for row in rows] == ["7", "H1", "mixed"]
+    seven = rows[0]
+    assert (seven.n, seven.blasts, seven.called_blast, seven.correct, seven.identity) == (3, 3, 2, 2, "7+9")
+    assert (seven.vote, seven.truth) == (1, 1)
+    assert seven.probability == pytest.approx(0.6)
+    assert (rows[2].vote, rows[2].truth) == (None, None)
+    vote = majority_vote(rows)
+    assert vote is not None
+    assert (vote.n, vote.correct, vote.ties, vote.mixed) == (2, 2, 0, 1)
+
+
+def test_a_tie_is_wrong_and_nobody_to_vote_on_is_none() -> None:
+    tie = _said([0.1, 0.9], labels=(0, 0), subjects=("x", "x"))
+    vote = majority_vote(subject_rows(tie))
+    assert vote is not None
+    assert (vote.n, vote.correct, vote.ties) == (1, 0, 1)
+    unknown = _said([0.1, 0.9], labels=(0, 0), subjects=(None, None))
+    assert subject_rows(unknown) == ()
+    assert majority_vote(()) is None
+    assert unknown.cells.people is None
+
+
+def test_people_are_identities_else_subjects_else_the_cell_alone() -> None:
+    cells = _said([0.1, 0.9, 0.3], labels=(0, 0, 1), subjects=("7", "H1", None)).cells
+    assert cells.people == ["identity 7+9", "subject H1", "cell k2"]
+
+
+def test_the_ensemble_averages_and_refuses_other_cells() -> None:
+    both = average([A, B], 0.5)
+    assert both.probability == pytest.approx((A.probability + B.probability) / 2)
+    assert both.verdicts.tolist() == [0, 1, 0, 1, 1, 1, 1, 0]
+    with pytest.raises(UserError, match="did not predict the same cells"):
+        average([A, _said([0.5], labels=(1,), subjects=("x",))], 0.5)
+
+
+def test_errors_are_listed_by_how_sure_the_network_was() -> None:
+    found = confident_errors(_said([0.1, 0.7, 0.2, 0.9, 0.8, 0.05, 0.6, 0.3]), "a")
+    assert [(i, error.key, error.verdict, error.label) for i, error in found] == [(5, "k5", 0, 1), (1, "k1", 1, 0)]
+    assert found[0][1].picture == "gallery_a_01.png"
+    many = confident_errors(_said([0.9] * 30, labels=(0,) * 30, subjects=("s",) * 30), "a")
+    assert len(many) == MOST
+
+
+def test_evidence_is_painted_orange_for_a_blast_and_blue_for_a_normal_cell() -> None:
+    crop = np.zeros((40, 40, 3), np.uint8)
+    crop[10:30, 10:30] = 120
+    cam = np.zeros((2, 2, 2), np.float32)
+    cam[1, :, 1], cam[0, :, 0] = 2, 2  # the right half speaks for label 1, the left for label 0
+    evidence = evidence_map([cam, cam], [2.0, 1.0], 40)
+    assert evidence.shape == (40, 40)
+    assert evidence_map([cam], [2.0], 40) * 2 == pytest.approx(evidence_map([cam], [1.0], 40))
+    assert evidence * 4 == pytest.approx(evidence_map([cam], [1.0], 40) * 3)  # the mean of 1/2 and 1
+    painted = paint_evidence(crop, evidence).astype(int)
+    assert painted[20, 38, 0] > painted[20, 38, 2] + 50
+    assert painted[20, 1, 2] > painted[20, 1, 0] + 50
+    cell, map_ = split_picture(error_picture(crop, evidence))
+    assert (cell == crop).all()
+    assert (map_ == painted).all()
+    assert cv2.imdecode(np.frombuffer(error_picture(crop, evidence), np.uint8), 1).shape == (40, 80, 3)
+
+
+def test_predictions_come_back_from_their_csv_exactly(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    p = np.concatenate([rng.random(5, np.float32), np.array([1e-30, 0.0, 1.0], np.float32)])
+    logits = rng.normal(size=(8, 2)).astype(np.float32)
+    given = Predictions(A.cells, logits, p, p[::-1].copy(), decide(p, 0.5))
+    (tmp_path / "p.csv").write_text(given.to_csv())
+    back = read_predictions(tmp_path / "p.csv")
+    assert back.cells == given.cells
+    for column in ("logits", "uncalibrated", "probability", "verdicts"):
+        assert (getattr(back, column) == getattr(given, column)).all(), column
+    (tmp_path / "p.csv").write_text("ID,label\na,1\n")
+    with pytest.raises(UserError, match=r"p\.csv: not predictions of a report"):
+        read_predictions(tmp_path / "p.csv")
