@@ -1,6 +1,7 @@
 """The web page in a real browser (headless Chromium): drop cells, read verdicts, drop a text file, read the error."""
 
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -72,6 +73,9 @@ def test_three_cells_three_verdicts_and_a_text_file(page: Page, synthetic_data: 
     expect(articles).to_have_count(3)
     for number in (0, 1, 2):
         article = page.get_by_role("article", name=f"{number}.bmp")
+        expect(
+            article.get_by_role("row", name=re.compile(r"^ensemble (blast|normal) \d+\.\d % \d+ ms$"))
+        ).to_be_visible()
         rows = article.get_by_role("row").all_inner_texts()
         assert [row.split()[0] for row in rows[1:]] == ["resnet18", "resnet50", "resnet152", "ensemble"]
         assert all(row.split()[1] in ("blast", "normal") and "%" in row for row in rows[1:])
@@ -94,9 +98,14 @@ def test_a_name_is_never_markup(page: Page, synthetic_data: Path, tmp_path: Path
 
 def test_the_keyboard_reaches_everything(page: Page, synthetic_data: Path) -> None:
     page.keyboard.press("Tab")
-    expect(page.locator("#files")).to_be_focused()
+    expect(
+        page.get_by_role("button", name="Choose images or drop them anywhere on this page", exact=True)
+    ).to_be_focused()
     page.set_input_files("#files", synthetic_data / "synthetic" / "valid" / "0.bmp")
-    expect(page.get_by_text("1 image classified.")).to_be_visible(timeout=60_000)
+    spoken = page.get_by_role("status").filter(has_text="1 image classified.")  # what a screen reader says
+    expect(spoken).to_have_text(
+        re.compile(r"1 image classified. 0.bmp: (blast|normal), says the ensemble."), timeout=60_000
+    )
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Clear")).to_be_focused()
     page.keyboard.press("Tab")

@@ -4,7 +4,7 @@
 const MAXIMUM_BYTES = 16 * 2 ** 20;
 const find = (id) => document.getElementById(id);
 const queue = [];
-let busy = false, done = 0, failed = 0, asked = 0;
+let busy = false, done = 0, failed = 0, asked = 0, said = "";
 
 function element(kind, attributes = {}, ...children) {
   const made = document.createElement(kind);
@@ -29,7 +29,7 @@ function row(opinion) {
   fill.style.width = percent(opinion.probability).replace(" ", "");
   tick.style.left = percent(opinion.threshold).replace(" ", "");
   const rail = element("div", { class: "rail", "aria-hidden": "true" }, fill, tick);
-  const value = element("output", {}, percent(opinion.probability));
+  const value = element("span", { class: "value" }, percent(opinion.probability));
   return element("tr", { class: `${opinion.network === "ensemble" ? "ensemble " : ""}label-row` },
     element("th", { scope: "row" }, opinion.network),
     element("td", {}, verdict(opinion)),
@@ -74,6 +74,7 @@ async function classify(file) {
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.error);
     showAnswer(article, title, file.name, answer);
+    said = `${file.name}: ${answer.opinions.at(-1).verdict}, says the ensemble.`;
     done += 1;
   } catch (error) {
     const lost = error instanceof TypeError ? `${file.name}: no answer: has the program in the terminal ended?` : error.message;
@@ -90,9 +91,8 @@ async function work() {
     await classify(queue.shift());
   }
   busy = false;
-  const last = document.querySelector("#results article .head");
   const summary = `${done} image${done === 1 ? "" : "s"} classified${failed ? `, ${failed} refused` : ""}.`;
-  find("news").textContent = done === 1 && last && !failed ? `${summary} ${last.innerText.replaceAll("\n", " ")}.` : summary;
+  find("news").textContent = done === 1 && !failed ? `${summary} ${said}` : summary;
 }
 
 function take(files) {
