@@ -1,4 +1,4 @@
-"""Charts of the scores: intervals, ROC, precision-recall, reliability, decision curve, people, accuracy per epoch."""
+"""Charts of scores with their intervals, of people, and of accuracy per epoch."""
 
 from collections.abc import Iterable
 
@@ -8,12 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from sklearn.metrics import precision_recall_curve, roc_curve
 
-from evaluate.metrics import NAMES, net_benefit
-from evaluate.predictions import Predictions
-from evaluate.rendering import BLUE, COLOURS, DASHES, DPI, INK, MARKERS, MUTED, ORANGE, STYLE
-from evaluate.report_record import EpochAccuracy, Estimate, Network, Reliability, ReportRecord
+from evaluate.metrics import NAMES
+from evaluate.rendering import BLUE, COLOURS, DPI, INK, MARKERS, MUTED, ORANGE, STYLE
+from evaluate.report_record import EpochAccuracy, Estimate, ReportRecord
 
 TITLES = {
     "accuracy": "accuracy",
@@ -65,109 +63,6 @@ def _estimate(axes: Axes, row: int, estimate: Estimate, colour: str, marker: str
     if estimate.by_image:
         axes.plot(estimate.by_image, [row + 0.18] * 2, color=colour, linewidth=1)
     axes.plot([estimate.value], [row - 0.1], marker, color=colour, markersize=5)
-
-
-@matplotlib.rc_context(STYLE)
-def draw_roc(found: dict[str, Predictions], record: ReportRecord) -> Figure:
-    """Draw ROC curves, and where each network operates."""
-    figure, axes = _square()
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
-    for name, said in found.items():
-        false_alarms, sensitivity, _ = roc_curve(said.labels, said.probability)
-        auroc = record.networks[name].scores.auroc.value
-        axes.plot(false_alarms, sensitivity, DASHES[name], color=COLOURS[name], label=f"{name}, AUROC {auroc:.3f}")
-        (tn, fp), (fn, tp) = record.networks[name].confusion
-        axes.plot(fp / (fp + tn), tp / (tp + fn), MARKERS[name], color=COLOURS[name], markersize=6)
-    axes.set_xlabel("1 - specificity (normal cells called blast)")
-    axes.set_ylabel("sensitivity (blasts found)")
-    axes.set_title("ROC; the mark is the operating threshold")
-    axes.legend(loc="lower right")
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
-def draw_precision_recall(found: dict[str, Predictions], record: ReportRecord) -> Figure:
-    """Draw precision-recall curves, where each network operates, and the share of blasts."""
-    figure, axes = _square()
-    share = record.dataset.class_counts[1] / record.dataset.n
-    axes.axhline(share, color=MUTED, linewidth=0.8, linestyle=":")
-    for name, said in found.items():
-        precision, recall, _ = precision_recall_curve(said.labels, said.probability)
-        auprc = record.networks[name].scores.auprc.value
-        axes.plot(recall[:-1], precision[:-1], DASHES[name], color=COLOURS[name], label=f"{name}, AUPRC {auprc:.3f}")
-        (_, fp), (fn, tp) = record.networks[name].confusion
-        if tp + fp:
-            axes.plot(tp / (tp + fn), tp / (tp + fp), MARKERS[name], color=COLOURS[name], markersize=6)
-    axes.set_xlabel("sensitivity (recall)")
-    axes.set_ylabel("PPV (precision)")
-    axes.set_title(f"Precision and recall; dotted: share of blasts, {share:.2f}")
-    axes.legend(loc="lower left")
-    return figure
-
-
-def _square() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.8, 4.6), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    axes.set_xlim(-0.01, 1.01)
-    axes.set_ylim(-0.01, 1.01)
-    axes.set_aspect("equal")
-    return figure, axes
-
-
-@matplotlib.rc_context(STYLE)
-def draw_reliability(networks: dict[str, Network]) -> Figure:
-    """Draw reliability diagrams before and after temperature, with the number of cells in each bin below."""
-    count = len(networks)
-    figure = Figure(figsize=(max(4.0, 2.65 * count), 3.9), dpi=DPI, layout="constrained")
-    panels = figure.subplots(2, count, squeeze=False, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
-    for column, (name, network) in enumerate(networks.items()):
-        upper, lower = panels[:, column]
-        upper.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
-        _reliability(upper, network.before, "s--", MUTED, "before")
-        _reliability(upper, network.after, "o-", COLOURS[name], "after")
-        lower.bar(
-            [bin_.probability for bin_ in network.after.bins],
-            [bin_.n for bin_ in network.after.bins],
-            width=0.05,
-            color=COLOURS[name],
-        )
-        temperature = "" if network.temperature is None else f", T = {network.temperature:.2f}"
-        upper.set_title(name + temperature)
-        upper.set_aspect("equal")
-        upper.legend(loc="upper left", fontsize=7)
-        lower.set_xlabel("probability of a blast")
-    panels[0, 0].set_ylabel("share of blasts")
-    panels[1, 0].set_ylabel("cells")
-    return figure
-
-
-def _reliability(axes: Axes, found: Reliability, form: str, colour: str, label: str) -> None:
-    x, y = [b.probability for b in found.bins], [b.blasts for b in found.bins]
-    axes.plot(x, y, form, color=colour, markersize=4, linewidth=1.1, label=f"{label}: ECE {found.ece:.3f}")
-
-
-@matplotlib.rc_context(STYLE)
-def draw_decision(found: dict[str, Predictions]) -> Figure:
-    """Draw decision curves: net benefit of acting on each network's blasts, of acting on all, and on none."""
-    figure = Figure(figsize=(4.8, 4.6), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    thresholds = np.arange(1, 100) / 100
-    labels = next(iter(found.values())).labels
-    everyone = net_benefit(labels, np.ones(len(labels), np.float32), thresholds)
-    axes.plot(thresholds, everyone, color=MUTED, linewidth=0.9, linestyle=":", label="call every cell a blast")
-    axes.axhline(0, color=MUTED, linewidth=0.9, label="call no cell a blast")
-    highest = 0.0
-    for name, said in found.items():
-        benefit = net_benefit(labels, said.probability, thresholds)
-        highest = max(highest, float(benefit.max()))
-        axes.plot(thresholds, benefit, DASHES[name], color=COLOURS[name], label=name)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(-0.15 * max(highest, 0.1), 1.1 * max(highest, 0.1))
-    axes.set_xlabel("threshold probability: P(blast) from which one would act")
-    axes.set_ylabel("net benefit (blasts found per cell, less false alarms)")
-    axes.set_title("Decision curve")
-    axes.legend(loc="lower left")
-    return figure
 
 
 @matplotlib.rc_context(STYLE)

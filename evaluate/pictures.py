@@ -1,14 +1,7 @@
 """Every picture of a report, from its record, its predictions and the pictures of its errors."""
 
-from evaluate.charts import (
-    draw_accuracy,
-    draw_decision,
-    draw_intervals,
-    draw_precision_recall,
-    draw_reliability,
-    draw_roc,
-    draw_subjects,
-)
+from evaluate.charts import draw_accuracy, draw_intervals, draw_subjects
+from evaluate.curves import draw_decision, draw_precision_recall, draw_reliability, draw_roc, draw_thresholds
 from evaluate.figures import draw_agreement, draw_confusion, draw_gallery
 from evaluate.predictions import Predictions
 from evaluate.rendering import Picture, render
@@ -25,6 +18,7 @@ def draw_pictures(record: ReportRecord, found: dict[str, Predictions], gallery: 
             draw_reliability(networks), "reliability", f"Reliability diagrams of {names}, before and after temperature"
         ),
         render(draw_decision(found), "decision", f"Decision curves of {names}"),
+        render(draw_thresholds(found, record), "thresholds", f"Sensitivity and specificity of {names} by threshold"),
     ]
     if all(network.scores.auroc.value is not None for network in networks.values()):
         pictures.append(render(draw_roc(found, record), "roc", f"ROC curves of {names}"))

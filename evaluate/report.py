@@ -11,10 +11,10 @@ from contract.publish import publish_bytes
 from contract.shard_reader import SplitReader
 from evaluate.ensemble import average, ensemble_threshold
 from evaluate.gallery import confident_errors, error_picture, evidence_map
-from evaluate.report_page import PAGE, render_page
 from evaluate.pictures import draw_pictures
 from evaluate.predictions import Predictions, read_cells, read_predictions
 from evaluate.predictor import Predictor, find_networks
+from evaluate.report_page import PAGE, render_page
 from evaluate.report_record import ARCHS, ENSEMBLE, METRICS, ModelFile, Network, ReportRecord, load_record
 from evaluate.scoring import build_record, score_network
 from evaluate.split_prediction import SplitPrediction, predict_split
@@ -55,7 +55,7 @@ def report(command: Report) -> Path:
     _check_writable(folder)
     found = _predict(predictors, readers, manifest)
     columns = {split: _with_ensemble(said, predictors) for split, said in found.items()}
-    record = _record(command, manifest, predictors, columns)
+    record = _record(command, manifest, predictors, columns, SplitReader(command.shards, manifest, "train").subjects)
     files = _csvs(manifest, command.split, columns) | _gallery(
         readers[command.split], found[command.split], record, columns
     )
@@ -139,7 +139,11 @@ def _with_ensemble(said: dict[str, SplitPrediction], predictors: dict[str, Predi
 
 
 def _record(
-    command: Report, manifest: Manifest, predictors: dict[str, Predictor], columns: dict[str, dict[str, Predictions]]
+    command: Report,
+    manifest: Manifest,
+    predictors: dict[str, Predictor],
+    columns: dict[str, dict[str, Predictions]],
+    train_subjects: tuple[str | None, ...],
 ) -> ReportRecord:
     networks: dict[str, Network] = {}
     for name, found in columns[command.split].items():
@@ -154,7 +158,7 @@ def _record(
             networks[name] = score_network(
                 name, found, unlabelled, card.threshold, card.operating_point, card.temperature, file
             )
-    return build_record(manifest, command.split, networks, columns[command.split], command.artifacts)
+    return build_record(manifest, command.split, networks, columns[command.split], train_subjects, command.artifacts)
 
 
 def _model_file(predictor: Predictor, manifest: Manifest, artifacts: Path) -> ModelFile:

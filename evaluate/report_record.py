@@ -187,8 +187,10 @@ class Dataset:
     n: int
     class_counts: tuple[int, int]
     classes: tuple[str, ...]
-    subjects: int  # 0: unknown
+    subjects: int  # ids; 0: unknown
     subjects_shared_with_train: int
+    people: int  # the same with ids of one person joined, where that is known
+    people_shared_with_train: int
     manifest_digest: str
     source_digest: str
 

@@ -4,6 +4,7 @@ import csv
 import datetime
 import os
 import platform
+from collections.abc import Collection
 from pathlib import Path
 
 import cv2
@@ -70,26 +71,34 @@ def _verdicts(found: Predictions) -> Verdicts:
 
 
 def build_record(
-    manifest: Manifest, split: str, networks: dict[str, Network], found: dict[str, Predictions], artifacts: Path
+    manifest: Manifest,
+    split: str,
+    networks: dict[str, Network],
+    found: dict[str, Predictions],
+    train_subjects: Collection[str | None],
+    artifacts: Path,
 ) -> ReportRecord:
-    """The whole record, but for the list of files."""
+    """The whole record, but for the list of files; ``train_subjects`` are those of the training split."""
     cells = next(iter(found.values())).cells
+    dataset = _dataset(manifest, split, cells, train_subjects)
     return ReportRecord(
         format=FORMAT,
         date=today(),
-        dataset=_dataset(manifest, split, cells),
+        dataset=dataset,
         bootstrap=_bootstrap(cells),
         networks=networks,
         pairs=compare_pairs(found),
         history={name: read_history(p) for name in networks if (p := artifacts / name / "history.csv").is_file()},
-        notes=_notes(manifest, split, networks, cells),
+        notes=_notes(dataset, networks, cells),
         versions=versions(),
         files=(),
     )
 
 
-def _dataset(manifest: Manifest, name: str, cells: Cells) -> Dataset:
+def _dataset(manifest: Manifest, name: str, cells: Cells, train_subjects: Collection[str | None]) -> Dataset:
     split = manifest.split(name)
+    people = {manifest.identity(subject) for subject in cells.subjects if subject}
+    trained = {manifest.identity(subject) for subject in train_subjects if subject}
     return Dataset(
         name=manifest.dataset,
         layout=manifest.layout,
@@ -100,6 +109,8 @@ def _dataset(manifest: Manifest, name: str, cells: Cells) -> Dataset:
         classes=manifest.classes,
         subjects=split.subjects,
         subjects_shared_with_train=split.shared_subjects,
+        people=len(people),
+        people_shared_with_train=len(people & trained),
         manifest_digest=manifest.digest,
         source_digest=manifest.source_digest,
     )
@@ -112,9 +123,9 @@ def _bootstrap(cells: Cells) -> Bootstrap:
     return Bootstrap(LEVEL, RESAMPLES, SEED, "identity" if any(cells.identities) else "subject", len(set(people)))
 
 
-def _notes(manifest: Manifest, name: str, networks: dict[str, Network], cells: Cells) -> tuple[str, ...]:
+def _notes(data: Dataset, networks: dict[str, Network], cells: Cells) -> tuple[str, ...]:
     """What would mislead a reader who does not know it."""
-    split = manifest.split(name)
+    name, shared = data.split, data.people_shared_with_train
     others = [arch for arch, network in networks.items() if network.file and network.file.other_data]
     sentences = {
         f"{', '.join(others)}: trained on other shards than these (--allow-other-data). Whether these cells or their "
@@ -122,8 +133,8 @@ def _notes(manifest: Manifest, name: str, networks: dict[str, Network], cells: C
         "These are the cells that the networks were trained on: the scores say how well they are remembered.": (
             name == "train"
         ),
-        f"{split.shared_subjects} of the {split.subjects} people in {name} are in train too: the scores say nothing "
-        "about people never seen.": bool(split.shared_subjects) and name != "train",
+        f"{shared} of the {data.people} people in {name} are in train too: the scores say nothing about people never "
+        "seen.": bool(shared) and name != "train",
         "The people are unknown: intervals take cells as independent and are too narrow, and nothing tells whether "
         "people are shared with train.": cells.people is None,
         f"The best epoch, the temperature and the threshold were chosen on {name}: its scores, and its calibration "

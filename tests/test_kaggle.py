@@ -30,7 +30,7 @@ def _record() -> ReportRecord:
     file = ModelFile("resnet50/model.onnx", "f" * 64, 10, "CPUExecutionProvider", False, {})
     confusion = ((1, 0), (0, 1))
     network = Network(file, (), 0.5, "balanced", 1.0, confusion, scores, before, before, (), (), None, (), {})
-    dataset = Dataset("cells", "course", "valid", "given", 2, (1, 1), ("normal", "blast"), 0, 0, "a", "b")
+    dataset = Dataset("cells", "course", "valid", "given", 2, (1, 1), ("normal", "blast"), 0, 0, 0, 0, "a", "b")
     bootstrap = Bootstrap(0.95, 2000, 0, "none", 0)
     return ReportRecord(1, "2026-01-01", dataset, bootstrap, {"resnet50": network}, (), {}, (), {}, ())
 

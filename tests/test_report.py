@@ -15,9 +15,12 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
 
+from build_shards.dataset import read_dataset
+from build_shards.shards import build
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.model_card import METADATA_KEY, ModelCard
+from contract.recipe import Recipe
 from contract.shard_reader import SplitReader
 from evaluate.predictor import Predictor
 from evaluate.report import Page, Report, page, report
@@ -221,24 +224,64 @@ def test_the_table_is_printed_again(artifacts: Path, capsys: pytest.CaptureFixtu
     assert str(artifacts / "report" / "index.html") in printed
 
 
-def test_a_network_of_other_shards_is_refused_unless_allowed_and_then_the_page_says_so(
-    unreported: Path, shards: Path
+def test_a_network_of_other_shards_is_refused_and_leaves_no_folder(unreported: Path, shards: Path) -> None:
+    _recard(unreported / "resnet18" / "model.onnx", manifest_digest="0" * 64)
+    with pytest.raises(UserError, match=r"trained on other shards .*--allow-other-data"):
+        report(Report(shards=shards, artifacts=unreported, device="cpu"))
+    assert not (unreported / "report").exists()
+
+
+def test_one_network_of_other_shards_over_an_older_report(
+    artifacts: Path, unreported: Path, shards: Path, tmp_path: Path
 ) -> None:
+    # Allowed, the page says so; what only the older report had is removed, and nothing else.
+    shutil.copytree(artifacts / "report", unreported / "report")
+    (unreported / "report" / "report.pdf").write_text("another's")
+    (tmp_path / "outside.txt").write_text("kept")
+    metrics = unreported / "report" / "metrics.json"
+    metrics.write_text(metrics.read_text().replace('"files": [', '"files": [\n    "../../outside.txt",'))
     shutil.rmtree(unreported / "resnet50")
     _recard(unreported / "resnet18" / "model.onnx", manifest_digest="0" * 64)
-    command = Report(shards=shards, artifacts=unreported, device="cpu", workers=1)
-    with pytest.raises(UserError, match=r"trained on other shards .*--allow-other-data"):
-        report(command)
-    assert not (unreported / "report").exists()
-    folder = report(replace(command, allow_other_data=True))
-    record = load_record(folder)
+    folder = report(Report(shards=shards, artifacts=unreported, device="cpu", workers=1, allow_other_data=True))
+    record, html = load_record(folder), (folder / "index.html").read_text(encoding="utf-8")
     assert record.networks["resnet18"].file is not None
     assert record.networks["resnet18"].file.other_data
-    html = (folder / "index.html").read_text(encoding="utf-8")
     assert "trained on other shards" in html
     assert "0" * 64 in html
-    assert "ensemble" not in record.networks
+    assert list(record.networks) == ["resnet18"]
     assert record.pairs == ()
+    names = {path.name for path in folder.iterdir()}
+    assert names == {*record.files, "metrics.json", "report.pdf"}
+    assert "submission_resnet50.csv" not in names
+    assert (tmp_path / "outside.txt").exists()
+
+
+def test_one_class_and_unknown_people_are_said_and_nothing_divides_by_zero(
+    unreported: Path, synthetic_data: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(synthetic_data, data)
+    (data / "subjects.csv").unlink()
+    rows = (data / "valid.csv").read_text().splitlines(keepends=True)
+    (data / "valid.csv").write_text(rows[0] + "".join(row for row in rows if row.strip().endswith(",1")))
+    build(read_dataset(data, "given", 0), Recipe(size=40), tmp_path / "shards", workers=1, force=False)
+    shutil.rmtree(unreported / "resnet50")
+    command = Report(shards=tmp_path / "shards", artifacts=unreported, device="cpu", allow_other_data=True)
+    folder = report(replace(command, workers=1))
+    record, html = load_record(folder), (folder / "index.html").read_text(encoding="utf-8")
+    network = record.networks["resnet18"]
+    assert record.dataset.class_counts[0] == 0
+    for score in ("auroc", "auprc", "specificity", "mcc", "balanced_accuracy", "f1_weighted"):
+        assert getattr(network.scores, score).value is None, score
+    assert network.scores.sensitivity.by_image is not None
+    assert (record.bootstrap.cluster, network.scores.sensitivity.clustered) == ("none", None)
+    assert (network.subjects, network.vote) == ((), None)
+    assert html.count("undefined") > 6
+    assert "one class only" in html
+    assert "people are unknown" in html
+    assert "nan" not in (folder / "metrics.json").read_text().lower()
+    names = {path.name for path in folder.iterdir()}
+    assert not names & {"roc.png", "precision_recall.png", "subjects.png", "agreement.png"}
 
 
 @pytest.mark.parametrize(
@@ -319,22 +362,6 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(unreported: Path, s
     (unreported / "report").write_text("a file where the folder belongs")
     with pytest.raises(UserError, match="report: cannot be written"):
         report(Report(shards=shards, artifacts=unreported, device="cpu"))
-
-
-def test_what_only_an_older_report_had_is_removed_and_nothing_else(
-    artifacts: Path, unreported: Path, shards: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(artifacts / "report", unreported / "report")
-    (unreported / "report" / "report.pdf").write_text("another's")
-    (tmp_path / "outside.txt").write_text("kept")
-    metrics = unreported / "report" / "metrics.json"
-    metrics.write_text(metrics.read_text().replace('"files": [', '"files": [\n    "../../outside.txt",'))
-    shutil.rmtree(unreported / "resnet50")
-    folder = report(Report(shards=shards, artifacts=unreported, device="cpu", workers=1))
-    names = {path.name for path in folder.iterdir()}
-    assert names == {*load_record(folder).files, "metrics.json", "report.pdf"}
-    assert "submission_resnet50.csv" not in names
-    assert (tmp_path / "outside.txt").exists()
 
 
 def test_a_damaged_history_is_refused(unreported: Path, shards: Path) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def _record() -> ReportRecord:
-    dataset = Dataset("cells", "course", "valid", "given", 3, (1, 2), ("normal", "blast"), 2, 0, "a", "b")
+    dataset = Dataset("cells", "course", "valid", "given", 3, (1, 2), ("normal", "blast"), 2, 0, 2, 0, "a", "b")
     bootstrap = Bootstrap(0.95, 2000, 0, "subject", 2)
     return ReportRecord(1, "2026-01-01", dataset, bootstrap, {}, (), {}, ("a note",), {"python": "3.11"}, ())
 
