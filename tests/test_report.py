@@ -351,7 +351,8 @@ def test_a_test_csv_with_an_id_that_the_shards_lack_is_refused_by_name(
     other = tmp_path / "shards"
     shutil.copytree(shards, other)
     text = json.loads((other / "manifest.json").read_text())
-    text["submissions"][0]["ids"][2] = "./synthetic/test/gone.bmp"
+    (wanted,) = [submission for submission in text["submissions"] if submission["name"] == "resnet18"]
+    wanted["ids"][2] = "./synthetic/test/gone.bmp"
     (other / "manifest.json").write_text(json.dumps(text))
     with pytest.raises(UserError, match=r"the ID './synthetic/test/gone.bmp' is asked for and is not in the shards"):
         report(Report(shards=other, artifacts=unreported, device="cpu", allow_other_data=True))
