@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from small_network import SmallNetwork
 from torch import Tensor, nn
 
 import train.run
 from train.config import Config
 from train.interrupt import Interruption
 from train.loop import train_epoch
-from train.resnet import BasicBlock, ResNet
 from train.run import Run
 
 
@@ -31,7 +31,7 @@ def test_whole_batches_are_compiled_and_the_last_smaller_one_is_not(
 
         return call
 
-    monkeypatch.setattr(train.run, "build_resnet", lambda _: ResNet(BasicBlock, (1, 1, 1, 1), 2))
+    monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
     monkeypatch.setattr(torch, "compile", compiled)
     config = Config(shards=shards, artifacts=tmp_path, batch_size=15, device="cpu", amp=False)
     weights = []

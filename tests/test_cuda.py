@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from small_network import SmallNetwork
 
 import train.run
 from train.config import Config
 from train.interrupt import Interruption
 from train.loop import forward, set_learning_rate, train_epoch
-from train.resnet import BasicBlock, ResNet
 from train.run import Run
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no usable GPU")
@@ -30,7 +30,7 @@ EVERYTHING: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train.run, "build_resnet", lambda _: ResNet(BasicBlock, (1, 1, 1, 1), 2))
+    monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
 
 
 @pytest.mark.parametrize("cache", ["none", "device"])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_network import SmallNetwork
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
@@ -23,13 +24,12 @@ from train.history import read_history
 from train.log import CURVES
 from train.loop import train as train_network
 from train.objective import class_weights
-from train.resnet import BasicBlock, ResNet
 from train.run import Run, size_of_epoch
 
 
 @pytest.fixture(autouse=True)
 def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train.run, "build_resnet", lambda _: ResNet(BasicBlock, (1, 1, 1, 1), 2))
+    monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
 
 
 def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from small_network import SmallNetwork
 
 import train.loop
 import train.run
@@ -22,7 +23,6 @@ from train.data import open_labelled
 from train.history import best_epoch, read_history
 from train.loop import train as train_network
 from train.normalise import Normalise
-from train.resnet import BasicBlock, ResNet
 from train.resume import start
 from train.run import Run
 
@@ -35,13 +35,9 @@ def _small_network_on_one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(train.run, "build_resnet", lambda _: small_network())
+        monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
         yield
     torch.set_num_threads(threads)
-
-
-def small_network() -> ResNet:
-    return ResNet(BasicBlock, (1, 1, 1, 1), 2)
 
 
 def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:
@@ -132,7 +128,7 @@ def test_records_say_what_is_needed_to_repeat_the_run(finished: Path, shards: Pa
 
 def test_best_checkpoint_scores_what_its_card_says(finished: Path, shards: Path, manifest: Manifest) -> None:
     card, state = load_checkpoint(finished / "resnet18" / "best.pt")
-    network = small_network().eval()
+    network = SmallNetwork().eval()
     network.load_state_dict(state["model"])
     reader = open_labelled(shards, manifest, "valid")
     images = torch.from_numpy(np.stack([reader.image(i) for i in range(len(reader))]))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_network import SmallNetwork
 
 import train.cli
 import train.loop
@@ -23,7 +24,7 @@ from train.config import Config
 from train.history import read_history
 from train.interrupt import Interruption, StoppedError
 from train.loop import train as train_network
-from train.resnet import BasicBlock, ResNet, build_resnet
+from train.resnet import build_resnet
 from train.run import Phase, Run
 from train.run_record import command_of
 
@@ -36,7 +37,7 @@ def _small_network_on_one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(train.run, "build_resnet", lambda _: ResNet(BasicBlock, (1, 1, 1, 1), 2))
+        monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
         yield
     torch.set_num_threads(threads)
 

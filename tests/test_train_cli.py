@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_network import SmallNetwork
 
 import train.cli
 import train.run
-from train.resnet import BasicBlock, ResNet
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,9 +52,9 @@ def test_all_trains_the_three_in_turn_and_draws_their_comparison(
 ) -> None:
     built: list[str] = []
 
-    def small(arch: str) -> ResNet:
+    def small(arch: str) -> SmallNetwork:
         built.append(arch)
-        return ResNet(BasicBlock, (1, 1, 1, 1), 2)
+        return SmallNetwork()
 
     drawn: list[list[str]] = []
     monkeypatch.setattr(train.run, "build_resnet", small)
