@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 SAMPLE = 2000  # pixels that are factorised: more move the stain vectors by less than cells differ
 SPARSITY = 0.02  # the paper's lambda, per pixel; at 0.1 it removes one of two stains as close as those of blood cells
+IO = 240  # as in stain.py, which imports this module: OD = -ln((level + 1) / IO)
 STEPS = 50  # from Macenko's vectors, and no more: close stains have no unique factors, and hundreds of steps drift off
 
 Floats = NDArray[np.float32]
@@ -24,13 +25,15 @@ def sparse_vectors(OD: Floats, C: Floats, HE: Matrix) -> Matrix:
     ``[3, 2]`` its first stain vectors. Returns float64 ``[3, 2]`` of unit columns; a stain that the penalty removes
     comes back as zeros.
     """
+    from sklearn import config_context
     from sklearn.decomposition import non_negative_factorization  # here: it takes a second, and only this needs it
     from sklearn.exceptions import ConvergenceWarning
 
     picked = _sample(OD)
     sample = OD[:, picked].T.astype(np.float64)
     codes, vectors = np.maximum(C[:, picked].T, 0).astype(np.float64), np.maximum(HE.T, 0)
-    with warnings.catch_warnings():
+    # Checking the arguments of so many small steps would take as long as the steps.
+    with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
         warnings.simplefilter("ignore", ConvergenceWarning)  # one step is asked for, so none converges
         for _ in range(STEPS):
             codes, vectors = _unit(codes, vectors)
@@ -58,6 +61,10 @@ def _unit(codes: Matrix, vectors: Matrix) -> tuple[Matrix, Matrix]:
 
 
 def _sample(OD: Floats) -> NDArray[np.intp]:
-    """Every k-th pixel in the order of their colours: the same colours whatever order the pixels came in."""
-    order = np.lexsort(OD)
+    """Every k-th pixel in the order of their colours: the same colours whatever order the pixels came in.
+
+    Sorted is one whole number a pixel, its three grey levels: faster than sorting by three densities.
+    """
+    levels = np.rint(np.exp(-OD) * np.float32(IO)).astype(np.uint32)  # plus one: 1 to 256
+    order = np.argsort(~(levels[0] | levels[1] << 10 | levels[2] << 20))
     return order[:: -(-len(order) // SAMPLE)]
