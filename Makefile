@@ -14,7 +14,7 @@ SYNTHETIC := artifacts/synthetic
 COMMON = $(FLAGS) $(if $(FORCE),--force)
 
 .DELETE_ON_ERROR:
-.PHONY: synthetic help setup shards verify audit preview train export evaluate demo demo-web report handin test bench bench-train format clean
+.PHONY: synthetic help setup shards verify audit preview train export evaluate demo demo-web report handin test bench bench-loader bench-train format clean
 
 synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synthetic cells: draw, build, train, export, evaluate
 	@$(PY) -m evaluate summary --artifacts $(SYNTHETIC)
@@ -82,6 +82,9 @@ bench: $(SETUP_DEV)  ## time the builder beside its peers: make bench DATA=folde
 
 bench-train: $(SETUP_DEV)  ## time the training loop beside two that people write: make bench-train FLAGS="--archs resnet18"
 	$(PY) benchmarks/train.py $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
+
+bench-loader: $(SETUP_DEV)  ## time the loader beside its peers: make bench-loader DATA=folder (default: synthetic cells)
+	PYTHONPATH=. $(PY) benchmarks/loader.py $(if $(DATA),--data "$(DATA)") $(FLAGS)
 
 format: $(SETUP_DEV)  ## format the code and mend what the linter can
 	.venv/bin/ruff check --fix .
