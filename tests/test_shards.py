@@ -5,6 +5,7 @@ import tarfile
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import webdataset
@@ -37,10 +38,10 @@ def many_cells(split: str, labels: list[int | None]) -> Dataset:
 def test_bytes_do_not_depend_on_the_number_of_workers(write_course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("build_shards.plan.SAMPLES_PER_SHARD", 1)
     dataset = read_dataset(write_course())
-    for workers in (1, 2):
+    for workers in (1, 2, 8):
         build(dataset, SMALL, tmp_path / str(workers), workers, force=False)
     assert len(contents(tmp_path / "1")) == 3 + 2 + 1 + 2  # a shard a cell, manifest.json, _info.json
-    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(tmp_path / "8")
 
 
 def test_bytes_do_not_depend_on_when_and_where_they_are_built(synthetic_data: Path, shards: Path, tmp_path: Path):
@@ -119,9 +120,14 @@ def test_webdataset_reads_the_shards(shards: Path, manifest: Manifest, split: st
 
 
 @pytest.mark.skipif(shutil.which("tar") is None, reason="there is no tar command here")
-def test_the_tar_command_unpacks_the_shards(shards: Path, tmp_path: Path):
+def test_the_tar_command_unpacks_the_shards(shards: Path, manifest: Manifest, tmp_path: Path):
     subprocess.run(["tar", "-xf", str(shards / "train-000000.tar"), "-C", str(tmp_path)], check=True)
     assert len(list(tmp_path.glob("train-*.png"))) == len(list(tmp_path.glob("train-*.cls"))) == 36
+    reader = SplitReader(shards, manifest, "train")
+    for position, sample in enumerate(reader.samples):
+        found = cv2.imread(str(tmp_path / f"{sample.key}.png"), cv2.IMREAD_UNCHANGED)[:, :, ::-1]
+        np.testing.assert_array_equal(found, reader.image(position))
+        assert (tmp_path / f"{sample.key}.cls").read_text() == str(sample.label)
 
 
 @pytest.mark.parametrize("blasts", [0, 1, 411, 700])
