@@ -13,6 +13,7 @@ from contract.errors import UserError
 from contract.model_card import METADATA_KEY, ModelCard
 from evaluate.cell_image import CellImage, read_cell
 from evaluate.classify import classify, open_networks
+from evaluate.ensemble import ensemble_threshold
 from evaluate.predictor import Predictor
 
 
@@ -53,6 +54,7 @@ def test_the_ensemble_averages_probabilities_and_thresholds(
         _change_card(tmp_path / "artifacts" / arch / "model.onnx", threshold=threshold)
     after = classify(cell, open_networks(tmp_path / "artifacts", shards, "cpu", 1, int8=False), "cell")
     assert after.ensemble.threshold == pytest.approx(0.002)
+    assert after.ensemble.threshold == pytest.approx(ensemble_threshold([0.001, 0.002, 0.003]))  # the report's own rule
     assert after.ensemble.probability == pytest.approx(probability)
     assert [opinion.label for opinion in (*after.opinions.values(), after.ensemble)] == [1, 1, 1, 1]
 

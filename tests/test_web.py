@@ -17,10 +17,12 @@ import cv2
 import numpy as np
 import pytest
 
+from build_shards.synthetic import draw_cell
 from contract.errors import UserError
 from evaluate import web as module
 from evaluate.cell_image import MAXIMUM_BYTES, read_cell
 from evaluate.classify import classify, open_networks
+from evaluate.gallery import evidence_map, paint_evidence
 from evaluate.web import Server, Web, web
 from evaluate.web_page import SIDE, draw_activation_map
 
@@ -227,6 +229,15 @@ def test_a_map_is_orange_for_a_blast_blue_for_normal_and_white_for_neither() -> 
     assert b2 > g2 > r2 + 30
     assert (drawn[10, -10] > 240).all()
     assert (draw_activation_map(crop, np.zeros((2, 3, 3), np.float32)) == 255).all()
+
+
+def test_a_map_has_the_colours_of_the_reports_gallery() -> None:
+    """Two painters, because matplotlib takes longer to import than the page may take to start: the same picture."""
+    rng = np.random.default_rng(0)
+    crop = cv2.resize(draw_cell(1, 0.0, rng), (SIDE, SIDE))
+    cam = rng.normal(0, 1, (2, 7, 7)).astype(np.float32)
+    painted = paint_evidence(crop, evidence_map([cam], [1.0], SIDE))
+    assert np.abs(draw_activation_map(crop, cam).astype(int) - painted).max() <= 2  # matplotlib's scale has 256 steps
 
 
 def _luminance(colour: str) -> float:
