@@ -14,7 +14,7 @@ SYNTHETIC := artifacts/synthetic
 COMMON = $(FLAGS) $(if $(FORCE),--force)
 
 .DELETE_ON_ERROR:
-.PHONY: synthetic help setup shards verify audit preview train export evaluate demo demo-web report handin test bench bench-loader bench-train format clean
+.PHONY: synthetic help setup shards verify audit preview train baseline export evaluate demo demo-web report handin test bench bench-loader bench-train format clean
 
 synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synthetic cells: draw, build, train, export, evaluate
 	@$(PY) -m evaluate summary --artifacts $(SYNTHETIC)
@@ -45,6 +45,9 @@ preview: $(SETUP)  ## see what a recipe does: make preview DATA=folder FLAGS="--
 train: $(SETUP)  ## train a network, or go on training it: make train ARCH=resnet50 (resnet18, resnet152, all)
 	$(PY) -m train --resume --arch $(ARCH) --shards "$(SHARDS)" --artifacts "$(ARTIFACTS)" $(if $(EPOCHS),--epochs $(EPOCHS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(DEVICE),--device $(DEVICE)) $(COMMON)
+
+baseline: $(SETUP)  ## the classical baseline, in seconds (SHARDS="f1 f2 ...": folds, scored together)
+	$(PY) -m train baseline --shards $(SHARDS) --artifacts "$(ARTIFACTS)" $(if $(SEED),--seed $(SEED)) $(FLAGS)
 
 TRAINED := $(foreach n,$(NETWORKS),$(wildcard $(ARTIFACTS)/$(n)/best.pt))
 export: $(SETUP) $(TRAINED:best.pt=model.onnx)  ## export every trained network to ONNX, verified against torch

@@ -1,0 +1,180 @@
+"""The classical baseline: trained on train, scored on valid by cell and by person, and nothing is pickled."""
+
+import csv
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from build_shards.dataset import read_dataset
+from build_shards.shards import build
+from build_shards.split import SplitChoice, split_dataset
+from build_shards.synthetic import write_synthetic
+from contract.errors import UserError
+from contract.manifest import load_manifest
+from contract.recipe import Recipe
+from contract.record import from_json
+from evaluate.metrics import score as evaluate_score
+from evaluate.metrics import wilson_interval as evaluate_wilson
+from train.baseline import Config, Record, run, summary
+from train.baseline_scores import Scored, score, wilson_interval
+
+
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """Shards of 120 drawn cells as two folds by identity, S000 and S001 taken for one person. Read only."""
+    root = tmp_path_factory.mktemp("folds")
+    write_synthetic(root / "data", cells=120, seed=0)
+    dataset = read_dataset(root / "data")
+    for fold in (1, 2):
+        choice = SplitChoice("identity", folds=2, fold=fold)
+        part = split_dataset(dataset, choice, lambda _: dict.fromkeys(("S000", "S001"), "S000+S001"))
+        build(part, Recipe(size=48), root / str(fold), workers=1, force=False)
+    return root / "1", root / "2"
+
+
+@pytest.fixture(scope="module")
+def record(folds: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, Path]:
+    """The record of both folds, and where its files lie."""
+    out = tmp_path_factory.mktemp("artifacts")
+    return run(Config(shards=folds, artifacts=out, resamples=100)), out / "baseline"
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_it_tells_drawn_blasts_from_drawn_normal_cells(record: tuple[Record, Path]) -> None:
+    scores = record[0].scores
+    assert scores.n == 96
+    assert scores.accuracy > 0.75
+    assert scores.auroc is not None
+    assert scores.auroc > 0.85
+
+
+def test_folds_are_scored_together_by_cell_and_by_person(record: tuple[Record, Path], folds: tuple[Path, ...]) -> None:
+    made, out = record
+    rows = _rows(out / "predictions_valid.csv")
+    assert len({row["ID"] for row in rows}) == 96
+    right = [row["verdict"] == row["label"] for row in rows]
+    assert made.scores.accuracy == pytest.approx(np.mean(right))
+    assert made.trained_on == tuple(load_manifest(folder).split("train").samples for folder in folds)
+    joined = next(one for one in made.scores.identities if one.identity == "S000+S001")
+    theirs = [ok for ok, row in zip(right, rows, strict=True) if row["subject"] in ("S000", "S001")]
+    assert (joined.n, joined.correct) == (len(theirs), sum(theirs))
+    accuracies = [one.accuracy for one in made.scores.identities]
+    assert accuracies == sorted(accuracies)
+    people = made.scores.by_people
+    assert people is not None
+    assert people.people == len(accuracies) == 23
+    assert people.accuracy[0] < made.scores.accuracy < people.accuracy[1]  # type: ignore[operator]
+
+
+def test_the_scores_are_those_of_the_report(record: tuple[Record, Path]) -> None:
+    made, out = record
+    rows = _rows(out / "predictions_valid.csv")
+    labels = np.array([int(row["label"]) for row in rows])
+    theirs = evaluate_score(labels, np.array([float(row["probability"]) for row in rows]), 0.5)
+    ours = made.scores
+    assert (ours.n, ours.accuracy) == (theirs.n, pytest.approx(theirs.accuracy))
+    assert ours.accuracy_interval == pytest.approx(theirs.accuracy_interval)
+    assert ours.f1_weighted == pytest.approx(theirs.f1_weighted)
+    assert ours.auroc == pytest.approx(theirs.auroc, abs=1e-4)  # the CSV has six digits
+    assert (ours.sensitivity, ours.specificity) == pytest.approx((theirs.sensitivity, theirs.specificity))
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (3, 10), (977, 977), (900, 977)])
+def test_both_wilson_intervals_are_one(successes: int, n: int) -> None:
+    assert wilson_interval(successes, n) == pytest.approx(evaluate_wilson(successes, n))
+
+
+def test_one_folder_predicts_unlabelled_splits_in_the_order_of_their_csv(shards: Path, tmp_path: Path) -> None:
+    made = run(Config(shards=(shards,), artifacts=tmp_path, resamples=100))
+    out = tmp_path / "baseline"
+    names = {"metrics.json", "predictions_valid.csv", "predictions_test.csv", "submission_test.csv"}
+    assert {path.name for path in out.iterdir()} == names
+    wanted = next(s.ids for s in load_manifest(shards).submissions if s.split == "test")
+    predicted = _rows(out / "predictions_test.csv")
+    assert [row["ID"] for row in predicted] == [row["ID"] for row in _rows(out / "submission_test.csv")] == list(wanted)
+    assert all(int(row["label"]) == (float(row["probability"]) >= 0.5) for row in predicted)
+    assert from_json(Record, (out / "metrics.json").read_text(), "metrics.json") == made
+
+
+def test_the_same_seed_writes_the_same_bytes(folds: tuple[Path, ...], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run(Config(shards=folds[:1], artifacts=tmp_path / name, resamples=100))
+    first = {path.name: path.read_bytes() for path in (tmp_path / "a" / "baseline").iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "b" / "baseline").iterdir()} == first
+
+
+def test_folders_that_are_not_different_folds_of_one_split_are_refused(
+    folds: tuple[Path, ...], shards: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="not another fold of"):
+        run(Config(shards=(folds[0], shards), artifacts=tmp_path))
+    with pytest.raises(UserError, match="the folds 1, 1 are not different ones"):
+        run(Config(shards=(folds[0], folds[0]), artifacts=tmp_path))
+    with pytest.raises(UserError, match="not another fold of"):
+        run(Config(shards=(shards, shards), artifacts=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_shard_is_refused(shards: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(shards, tmp_path / "shards")
+    with (folder / "train-000000.tar").open("r+b") as file:
+        file.seek(700)
+        file.write(b"x")
+    with pytest.raises(UserError, match=r"train-000000\.tar"):
+        run(Config(shards=(folder,), artifacts=tmp_path / "out", resamples=100))
+    assert not (tmp_path / "out").exists()
+
+
+def _cells(identities: tuple[str | None, ...], labels: list[int], probability: list[float]) -> Scored:
+    ids = tuple(map(str, range(len(labels))))
+    return Scored(ids, identities, identities, np.array(labels), np.array(probability))
+
+
+def test_people_who_are_unknown_have_no_interval() -> None:
+    scores = score(_cells((None, "A", "B"), [0, 1, 1], [0.2, 0.7, 0.4]), 100, 0)
+    assert scores.by_people is None
+    assert scores.accuracy == pytest.approx(2 / 3)
+
+
+def test_intervals_over_people_are_wider_than_over_cells() -> None:
+    people = tuple(name for name in "ABCDEFGH" for _ in range(50))
+    labels = [int(name in "ABCD") for name in people]
+    wrong = {"A", "E"}  # whole people are wrong, as on unseen people
+    probability = [
+        (0.9 if (label == 1) != (name in wrong) else 0.1) for name, label in zip(people, labels, strict=True)
+    ]
+    scores = score(_cells(people, labels, probability), 500, 0)
+    assert scores.by_people is not None
+    low, high = scores.by_people.accuracy
+    assert low is not None
+    assert high is not None
+    assert high - low > 3 * (scores.accuracy_interval[1] - scores.accuracy_interval[0])
+    assert [one.identity for one in scores.identities[:2]] == ["A", "E"]
+
+
+def test_one_class_alone_has_no_auroc() -> None:
+    scores = score(_cells(("A", "B"), [1, 1], [0.9, 0.8]), 100, 0)
+    assert (scores.auroc, scores.specificity, scores.accuracy) == (None, None, 1.0)
+
+
+def test_the_word_baseline_starts_it_and_the_summary_says_what_matters(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["baseline", "--shards", str(shards), "--artifacts", str(tmp_path), "--resamples", "100"]
+    monkeypatch.setattr(sys, "argv", ["train", *flags])
+    runpy.run_module("train", run_name="__main__")
+    text = capsys.readouterr().out
+    assert "baseline on valid, n = 12" in text
+    assert "worst identity: " in text
+    made = from_json(Record, (tmp_path / "baseline" / "metrics.json").read_text(), "metrics.json")
+    assert "\n".join(summary(made)) in text
+    assert json.loads((tmp_path / "baseline" / "metrics.json").read_text())["features"][0] == "area"

@@ -1,0 +1,215 @@
+"""The classical baseline: sixteen numbers a cell and gradient-boosted trees, trained in seconds on the same shards.
+
+A network that does not clearly beat this on people never seen has learned the people, not the disease. No model is
+kept: it is made again in seconds by the same command, and a pickle could run anything. Nothing is tuned: the trees
+are scikit-learn's defaults (``HistGradientBoostingClassifier``; Ke et al. 2017, LightGBM), the threshold is 0.5.
+"""
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from tqdm import tqdm
+
+from contract.errors import UserError
+from contract.manifest import Manifest, load_manifest
+from contract.publish import publish_text
+from contract.record import to_json
+from contract.shard_reader import SplitReader
+from train.baseline_scores import Scored, Scores, score
+from train.features import FEATURES, measure
+
+NAME = "baseline"
+PACKAGES = ("scikit-learn", "scikit-image", "opencv-python", "numpy")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train the classical baseline on shards and score it on valid; all files go to ARTIFACTS/baseline/.
+
+    With several folders of shards, the folds of one dataset (build_shards --folds K --fold k), one model is trained a
+    fold and the scores are those of all held-out cells together; unlabelled splits are predicted from one folder only.
+    """
+
+    shards: tuple[Path, ...] = (Path("shards"),)  # folder of the shards, or one a fold
+    artifacts: Path = Path("artifacts")  # folder to write
+    seed: int = 0  # of the trees and of the bootstrap
+    resamples: int = 2000  # of people, for the intervals
+
+
+@dataclass(frozen=True)
+class Record:
+    """``metrics.json``."""
+
+    dataset: str
+    split_by: str
+    folds: tuple[int, ...]  # held out, in the order of the folders; (0,) without folds
+    manifests: tuple[str, ...]  # digests
+    features: tuple[str, ...]
+    seed: int
+    trained_on: tuple[int, ...]  # cells, one a folder
+    scores: Scores  # of valid, over all folders
+    versions: dict[str, str]
+
+
+@dataclass
+class Measurer:
+    """Features of whole splits; an image that several folds hold is measured once."""
+
+    known: dict[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
+
+    def measure(self, reader: SplitReader) -> NDArray[np.float64]:
+        """Float64 ``[n, 16]`` of a split, in its order; raises ``UserError`` for an image of background alone."""
+        recipe = reader.recipe.to_json()
+        rows = []
+        for position in tqdm(range(len(reader)), unit="cell", desc=reader.split.name, disable=None):
+            key = (recipe, str(reader.info(position).get("sha256")))
+            if key not in self.known:
+                try:
+                    self.known[key] = measure(reader.image(position))
+                except ValueError as error:
+                    raise UserError(f"{reader.samples[position].key}: {error}") from None
+            rows.append(self.known[key])
+        return np.array(rows)
+
+
+def main() -> None:
+    """Read the command line after the word ``baseline`` and run."""
+    config = tyro.cli(Config, prog="python -m train baseline", description=Config.__doc__, args=sys.argv[2:])
+    record = run(config)
+    for line in summary(record):
+        print(line)
+    print(config.artifacts / NAME / "metrics.json")
+
+
+def run(config: Config) -> Record:
+    """Train, score and write ``metrics.json``, ``predictions_<split>.csv``, ``submission_<split>.csv``.
+
+    Raises ``UserError`` for shards without labels or of different datasets.
+    """
+    if config.resamples < 100 or config.seed < 0:
+        raise UserError(f"--resamples {config.resamples} --seed {config.seed}: at least 100, and 0 or more")
+    manifests = [load_manifest(folder) for folder in config.shards]
+    _refuse_strangers(config, manifests)
+    measurer, scored, trained, model = Measurer(), [], [], None
+    for folder, manifest in zip(config.shards, manifests, strict=True):
+        model, cells = _fit(folder, manifest, config.seed, measurer)
+        trained.append(cells)
+        scored.append(_score_valid(folder, manifest, model, measurer))
+    together = Scored.joined(scored)
+    record = Record(
+        dataset=manifests[0].dataset,
+        split_by=manifests[0].split_by,
+        folds=tuple(manifest.fold for manifest in manifests),
+        manifests=tuple(manifest.digest for manifest in manifests),
+        features=FEATURES,
+        seed=config.seed,
+        trained_on=tuple(trained),
+        scores=score(together, config.resamples, config.seed),
+        versions={package: version(package) for package in PACKAGES},
+    )
+    out = config.artifacts / NAME
+    publish_text(out / "predictions_valid.csv", together.to_csv())
+    if len(manifests) == 1 and model is not None:
+        _predict_unlabelled(config.shards[0], manifests[0], model, measurer, out)
+    publish_text(out / "metrics.json", to_json(record))
+    return record
+
+
+def summary(record: Record) -> list[str]:
+    """What a person reads first."""
+    scores, worst = record.scores, record.scores.identities[0] if record.scores.identities else None
+    low, high = scores.accuracy_interval
+    lines = [
+        f"{record.dataset}, split by {record.split_by}: baseline on valid, n = {scores.n}",
+        f"  accuracy {scores.accuracy:.1%} ({low:.1%} to {high:.1%}, Wilson, as if cells were independent)",
+        f"  weighted F1 {_number(scores.f1_weighted)}, AUROC {_number(scores.auroc)}",
+    ]
+    if scores.by_people is not None:
+        people = scores.by_people
+        for name, pair in (("accuracy", people.accuracy), ("weighted F1", people.f1_weighted), ("AUROC", people.auroc)):
+            lines.append(
+                f"  {name}: {_number(pair[0])} to {_number(pair[1])} when the {people.people} people are drawn anew"
+            )
+    if worst is not None:
+        lines.append(f"  worst identity: {worst.identity}, {worst.correct} of {worst.n} right")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _refuse_strangers(config: Config, manifests: Sequence[Manifest]) -> None:
+    """Several folders are different folds of one split of one dataset under one recipe; else cells would come twice."""
+    first = manifests[0]
+    for folder, manifest in zip(config.shards[1:], manifests[1:], strict=True):
+        same = all(getattr(manifest, name) == getattr(first, name) for name in ("dataset", "split_by", "folds"))
+        if not same or not manifest.folds:
+            raise UserError(f"{folder}: not another fold of {config.shards[0]}: build both with the same --folds")
+    folds = [manifest.fold for manifest in manifests]
+    if len(set(folds)) < len(folds):
+        raise UserError(f"--shards: the folds {', '.join(map(str, folds))} are not different ones")
+
+
+def _fit(folder: Path, manifest: Manifest, seed: int, measurer: Measurer) -> tuple[HistGradientBoostingClassifier, int]:
+    reader = _labelled(folder, manifest, "train")
+    if len(set(reader.labels.tolist())) < 2:
+        raise UserError(f"{folder}: the split 'train' has one class only: there is nothing to tell apart")
+    model = HistGradientBoostingClassifier(random_state=seed)
+    return model.fit(measurer.measure(reader), reader.labels), len(reader)
+
+
+def _score_valid(folder: Path, manifest: Manifest, model: HistGradientBoostingClassifier, measurer: Measurer) -> Scored:
+    reader = _labelled(folder, manifest, "valid")
+    return Scored(
+        ids=_sources(reader),
+        subjects=reader.subjects,
+        identities=tuple(manifest.identity(subject) for subject in reader.subjects),
+        labels=reader.labels,
+        probability=model.predict_proba(measurer.measure(reader))[:, 1],
+    )
+
+
+def _labelled(folder: Path, manifest: Manifest, split: str) -> SplitReader:
+    if not manifest.split(split).labelled:
+        raise UserError(f"{folder}: the split {split!r} has no labels")
+    return SplitReader(folder, manifest, split)
+
+
+def _sources(reader: SplitReader) -> tuple[str, ...]:
+    return tuple(str(reader.info(position).get("source")) for position in range(len(reader)))
+
+
+def _predict_unlabelled(
+    folder: Path, manifest: Manifest, model: HistGradientBoostingClassifier, measurer: Measurer, out: Path
+) -> None:
+    """The two CSVs of every unlabelled split, in the order of its first test CSV."""
+    for split in (split.name for split in manifest.splits if not split.labelled):
+        reader = SplitReader(folder, manifest, split)
+        probability = model.predict_proba(measurer.measure(reader))[:, 1]
+        found = dict(zip(_sources(reader), probability.tolist(), strict=True))
+        asked = next((s.ids for s in manifest.submissions if s.split == split), tuple(found))
+        spelled = {str(Path(source)): value for source, value in found.items()}
+        rows = [(i, spelled[str(Path(i))]) for i in asked if str(Path(i)) in spelled]
+        if len(rows) < len(asked):
+            raise UserError(f"{folder}: {len(asked) - len(rows)} IDs of {split!r} are asked for and not in the shards")
+        verdicts = [(i, int(p >= 0.5), f"{p:.6f}") for i, p in rows]
+        publish_text(out / f"submission_{split}.csv", _csv(("ID", "label"), (row[:2] for row in verdicts)))
+        publish_text(out / f"predictions_{split}.csv", _csv(("ID", "label", "probability"), verdicts))
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
