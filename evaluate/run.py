@@ -1,4 +1,4 @@
-"""`python evaluate/run.py`: confusion matrices and metrics on valid, Kaggle CSVs for the unlabelled splits.
+"""`python evaluate/run.py`: scores, pictures and a page of a labelled split, Kaggle CSVs for the unlabelled ones.
 
 The same as `python -m evaluate run`; works from any folder.
 """

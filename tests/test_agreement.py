@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from contract.errors import UserError
+from evaluate import classify
 from evaluate.agreement import compare_pairs, holm, mcnemar
-from evaluate.ensemble import average
+from evaluate.ensemble import average, ensemble_threshold
 from evaluate.gallery import MOST, confident_errors, error_picture, evidence_map, paint_evidence, split_picture
 from evaluate.metrics import decide
 from evaluate.predictions import Cells, Predictions, read_predictions
@@ -94,6 +95,23 @@ def test_the_ensemble_averages_and_refuses_other_cells() -> None:
     assert both.verdicts.tolist() == [0, 1, 0, 1, 1, 1, 1, 0]
     with pytest.raises(UserError, match="did not predict the same cells"):
         average([A, _said([0.5], labels=(1,), subjects=("x",))], 0.5)
+
+
+@pytest.mark.parametrize("thresholds", [(0.5, 0.5), (0.3, 0.9), (0.7, 0.9)])
+def test_the_demo_s_ensemble_is_the_report_s(thresholds: tuple[float, float]) -> None:
+    threshold = ensemble_threshold(thresholds)
+    rng = np.random.default_rng(0)
+    members = [_said(rng.random(len(LABELS)).tolist()) for _ in thresholds]
+    both = average(members, threshold)
+    for i in range(len(LABELS)):
+        opinions = [
+            classify.Opinion(0, "normal", float(said.probability[i]), t, 1.0, None)
+            for said, t in zip(members, thresholds, strict=True)
+        ]
+        shown = classify._ensemble(opinions, ("normal", "blast"))
+        assert shown.label == both.verdicts[i]
+        assert shown.probability == pytest.approx(float(both.probability[i]), abs=1e-6)
+        assert shown.threshold == threshold
 
 
 def test_errors_are_listed_by_how_sure_the_network_was() -> None:
