@@ -1,0 +1,77 @@
+"""The page: what comes from data is escaped, what is undefined says so, and pictures take the page's colours."""
+
+from dataclasses import replace
+
+import matplotlib
+from finished_report import network, record
+from matplotlib.figure import Figure
+
+from evaluate.rendering import INK, PAPER, STYLE, Picture, render
+from evaluate.report_page import interval, number, p_value, percent, render_page
+from evaluate.report_record import ReportRecord
+
+PICTURES = ("intervals", "confusion_resnet18", "reliability", "thresholds", "decision")
+
+
+def _record(**changes: str) -> ReportRecord:
+    """A finished record whose data set, subject and notes may be named as a test likes."""
+    whole = record()
+    one = network("resnet18", None)
+    assert one.file is not None
+    card = one.file.card | {"dataset": "cells", "manifest_digest": "c" * 64}
+    file = replace(one.file, card=card)
+    dataset = replace(whole.dataset, **changes)
+    return replace(whole, dataset=dataset, networks={"resnet18": replace(one, file=file)}, pairs=(), history={})
+
+
+def _page(whole: ReportRecord) -> str:
+    return render_page(whole, dict.fromkeys(PICTURES, "<svg></svg>"), {})
+
+
+def test_names_are_escaped_wherever_they_come_from() -> None:
+    whole = _record(name="<script>alert(1)</script> & cells")
+    html = _page(replace(whole, notes=('<img src=x onerror="alert(1)">',)))
+    assert "<script" not in html
+    assert "<img src=x" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; cells" in html
+
+
+def test_an_undefined_score_says_so() -> None:
+    html = _page(_record())
+    assert html.count('<span class="undefined">undefined</span>') == 1  # accuracy; the others have values
+
+
+def test_numbers_are_written_as_people_read_them() -> None:
+    assert (percent(0.9205), percent(None), number(0.96449), number(None)) == (
+        "92.0 %",
+        "undefined",
+        "0.964",
+        "undefined",
+    )
+    assert interval((0.9012, 0.9361)) == "90.1 to 93.6"
+    assert interval((0.5, 0.25), share=False) == "0.500 to 0.250"
+    assert interval(None) == "undefined"
+    assert (p_value(0.0004), p_value(0.0421)) == ("< 0.001", "0.042")
+
+
+def _picture() -> Picture:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(2, 2), dpi=150, layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1], [1, 0], color=INK)
+        axes.set_title("$x$ < 5 & more")
+    return render(figure, "one", 'a "line"')
+
+
+def test_a_picture_has_its_own_ids_the_page_s_colours_and_no_formulae() -> None:
+    picture, again = _picture(), _picture()
+    assert (picture.png, picture.svg, picture.inline) == (again.png, again.svg, again.inline)
+    assert "$x$ &lt; 5 &amp; more" in picture.inline
+    assert 'aria-label="a &quot;line&quot;"' in picture.inline
+    assert INK not in picture.inline
+    assert PAPER not in picture.inline
+    assert "var(--ink)" in picture.inline
+    assert 'id="figure' not in picture.inline
+    assert 'id="one-figure' in picture.inline
+    assert "<style" not in picture.inline
+    assert INK in picture.svg.decode()
