@@ -87,7 +87,7 @@ bench-train: $(SETUP_DEV)  ## time the training loop beside two that people writ
 	$(PY) benchmarks/train.py $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
 
 bench-loader: $(SETUP_DEV)  ## time the loader beside its peers: make bench-loader DATA=folder (default: synthetic cells)
-	PYTHONPATH=. $(PY) benchmarks/loader.py $(if $(DATA),--data "$(DATA)") $(FLAGS)
+	$(PY) -m benchmarks.loader $(if $(DATA),--data "$(DATA)") $(FLAGS)
 
 format: $(SETUP_DEV)  ## format the code and mend what the linter can
 	.venv/bin/ruff check --fix .

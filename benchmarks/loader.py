@@ -1,6 +1,6 @@
 """The loader: ours beside what people use, on the same cells, in one run.
 
-    python benchmarks/loader.py --data DATA          # make bench-loader; without --data it draws synthetic cells
+    python -m benchmarks.loader --data DATA          # make bench-loader; without --data it draws synthetic cells
 
 Every row reads one whole epoch in shuffled batches of uint8 RGB images, start of the workers included; wall time,
 best of the repeats, the rows in turn so that a slow moment of the machine meets them all. Ratio: to webdataset

@@ -110,7 +110,14 @@ def _litdata(reader: SplitReader, folder: Path, batch_size: int) -> Callable[[in
         (i, int(label), sample.key) for i, (label, sample) in enumerate(zip(reader.labels, reader.samples, strict=True))
     ]
     with contextlib.redirect_stdout(None), contextlib.redirect_stderr(io.StringIO()):
-        litdata.optimize(partial(_litdata_sample, reader), samples, str(folder), chunk_bytes="32MB", num_workers=1)
+        litdata.optimize(
+            partial(_litdata_sample, reader),
+            samples,
+            str(folder),
+            chunk_bytes="32MB",
+            num_workers=1,
+            start_method="fork",
+        )
 
     def epochs(workers: int) -> Epoch:
         def epoch(number: int) -> Iterable[Any]:
