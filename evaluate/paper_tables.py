@@ -56,11 +56,13 @@ def headline(record: ReportRecord) -> str:
 def _cells(record: ReportRecord) -> Part:
     d = record.dataset
     counts = ", ".join(f"{n:,} {name}" for name, n in zip(d.classes, d.class_counts, strict=True))
-    people = f"{d.subjects} ({d.subjects_shared_with_train} of them in train too)" if d.subjects else "unknown"
+    people = f"{d.people} ({d.people_shared_with_train} of them in train too)" if d.people else "unknown"
+    ids = f"{d.subjects} ({d.subjects_shared_with_train} of them in train too)" if d.subjects else "unknown"
     rows = [
         ["data set", d.name],
         ["scored split", f"{d.split} (splits: {d.split_by}), {d.n:,} cells"],
         ["cells by class", counts],
+        ["subject ids", ids],
         ["people", people],
     ]
     return _table("The cells that were scored", ["", ""], rows, numeric=False)

@@ -48,7 +48,7 @@ def record(**changes: object) -> ReportRecord:
         "format": 1,
         "date": "2026-03-04",
         "dataset": Dataset(
-            "some cells", "course", "valid", "given", 10, (4, 6), ("normal", "blast"), 3, 2, 3, 2, "b" * 64, "c"
+            "some cells", "course", "valid", "given", 10, (4, 6), ("normal", "blast"), 3, 2, 2, 1, "b" * 64, "c"
         ),
         "bootstrap": Bootstrap(0.95, 100, 0, "subject", 3),
         "networks": {name: network(name, 0.7 + i / 100) for i, name in enumerate((*ARCHS, "ensemble"))},

@@ -44,6 +44,8 @@ def test_the_five_sections_stand_in_order_with_words_and_numbers(artifacts: Path
         "44.7 MB",
         "4 normal, 6 blast",
         "2 of the 3 people are in train",
+        "3 (2 of them in train too)",
+        "2 (1 of them in train too)",
     ):
         assert number in text, number
 
