@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from contract.errors import UserError
-from contract.model_card import METADATA_KEY, ModelCard
+from evaluate.model_check import IMAGES, read_model
 
-OUTPUTS = ("logits", "probability", "cam")
 BATCH = 64  # images at once: memory stays bounded whatever is asked
+LARGEST_SIDE = 8192  # px of a raw image, for the same reason
+# TF32 would round what was verified in float32; a heuristic choice of kernels does not search anew for every batch.
+CUDA = ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})
 
 
 @dataclass(frozen=True)
@@ -31,24 +34,25 @@ class Prediction:
         return (self.probability >= self.threshold).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class RawPrediction(Prediction):
+    """What a raw variant says of one raw image; ``N`` is 1."""
+
+    box: tuple[int, int, int, int]  # left, top, width, height of the crop in the image's pixels; may reach outside
+
+
 class Predictor:
-    """Load an ONNX file with its model card; ``device`` is "auto", "cpu" or "cuda".
+    """Load an ONNX file with its model card; ``device`` is "auto", "cpu" or "cuda"; ``threads`` 0 is one a core.
 
     Raises ``UserError`` when the file is missing, is not one of ours, or CUDA was asked for and is not in use.
     """
 
     def __init__(self, path: Path, device: str = "auto", threads: int = 0) -> None:
-        if not path.is_file():
-            raise UserError(f"{path}: no such file: export the network first (make export)")
         self.path = path
-        data = path.read_bytes()
-        self.sha256 = hashlib.sha256(data).hexdigest()
-        self.session = _open_session(data, device, threads, str(path))
-        metadata = self.session.get_modelmeta().custom_metadata_map
-        if METADATA_KEY not in metadata:
-            raise UserError(f"{path}: has no model card: it was not made by `make export`")
-        self.card = ModelCard.from_json(metadata[METADATA_KEY], str(path))
-        self._check_signature()
+        file = read_model(path)
+        self.card = file.card
+        self.sha256 = hashlib.sha256(file.data).hexdigest()
+        self.session = _open_session(file.data, device, threads, str(path))
 
     @property
     def provider(self) -> str:
@@ -58,46 +62,92 @@ class Predictor:
     def predict(self, images: NDArray[np.uint8]) -> Prediction:
         """Predict uint8 ``[N, size, size, 3]`` RGB images as a shard holds them, any ``N`` of at least 1.
 
-        Raises ``UserError`` for another type or shape, and for an output that is not a number.
+        Raises ``UserError`` for another type or shape, an image that is all background (which the recipe never makes),
+        an output that is not a number, and a network that takes raw images.
         """
         size = self.card.recipe.size
+        if self.card.variant == "raw":
+            raise UserError(f"{self.path}: takes raw images, not crops: use predict_raw")
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3) or not len(images):
             raise UserError(f"{self.path}: takes uint8 [N, {size}, {size}, 3], got {images.dtype} {images.shape}")
-        batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
-        outputs = [self.session.run(list(OUTPUTS), {"images": batch}) for batch in batches]
-        logits, probability, cam = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
-        if not (np.isfinite(logits).all() and np.isfinite(probability).all()):
-            raise UserError(f"{self.path}: an output is not a number")
+        empty = np.flatnonzero(~images.any(axis=(1, 2, 3)))
+        if empty.size:
+            raise UserError(f"{self.path}: image {empty[0]} is all background: there is no cell to classify")
+        parts = [self._run(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+        logits, probability, cam = (np.concatenate(part) for part in zip(*parts, strict=True))
+        if logits.shape != (len(images), 2) or probability.shape != (len(images),) or len(cam) != len(images):
+            raise UserError(f"{self.path}: its outputs have other shapes than a network of this project")
+        self._refuse_nan(logits, probability)
         return Prediction(logits, probability, cam, self.card.threshold)
 
-    def _check_signature(self) -> None:
-        inputs = {i.name: i.type for i in self.session.get_inputs()}
-        outputs = tuple(o.name for o in self.session.get_outputs())
-        if inputs != {"images": "tensor(uint8)"} or outputs != OUTPUTS:
-            raise UserError(f"{self.path}: takes {inputs} and gives {outputs}: not a network of this project")
+    def predict_raw(self, image: NDArray[np.uint8]) -> RawPrediction:
+        """Predict one raw image, uint8 ``[H, W, 3]`` RGB, one cell on black, with a raw variant.
+
+        Raises ``UserError`` for another type, shape or variant, and where the recipe finds no cell (or too small a
+        one) in it.
+        """
+        if self.card.variant != "raw":
+            raise UserError(f"{self.path}: takes crops, not raw images: the raw variant is model.raw.onnx")
+        sides = image.shape[:2]
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not min(sides) >= 1:
+            raise UserError(f"{self.path}: takes uint8 [H, W, 3], got {image.dtype} {image.shape}")
+        if max(sides) > LARGEST_SIDE:
+            raise UserError(f"{self.path}: the image is {sides[1]} x {sides[0]} px: at most {LARGEST_SIDE} a side")
+        logits, probability, cam, box = self._run(image)
+        if not (np.isfinite(logits).all() and np.isfinite(probability).all()):
+            raise UserError(f"{self.path}: the recipe finds no cell in the image, or too small a one to be stored")
+        left, top, width, height = (int(value) for value in box)
+        return RawPrediction(logits, probability, cam, self.card.threshold, (left, top, width, height))
+
+    def _run(self, images: NDArray[np.uint8]) -> list[NDArray]:
+        """All outputs of one batch; on a GPU copied there and back once, with nothing in between."""
+        name = IMAGES[self.card.variant]
+        try:
+            if self.provider == CUDA[0]:
+                return run_bound(self.session, name, images, "cuda")
+            return list(self.session.run(None, {name: np.ascontiguousarray(images)}))
+        except Exception as error:  # onnxruntime's own exception types share no base but Exception
+            raise UserError(f"{self.path}: onnxruntime cannot run it: {str(error).splitlines()[0]}") from None
+
+    def _refuse_nan(self, *outputs: NDArray[np.float32]) -> None:
+        if not all(np.isfinite(output).all() for output in outputs):
+            raise UserError(f"{self.path}: an output is not a number")
+
+
+def run_bound(
+    session: onnxruntime.InferenceSession, name: str, images: NDArray[np.uint8], device: str
+) -> list[NDArray]:
+    """Run with input and outputs bound to the memory of ``device`` ("cuda" or "cpu"), and copy the outputs back."""
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(images), device, 0))
+    for output in session.get_outputs():
+        binding.bind_output(output.name, device)
+    session.run_with_iobinding(binding)
+    return list(binding.copy_outputs_to_cpu())
 
 
 def find_networks(artifacts: Path, archs: tuple[str, ...]) -> dict[str, Path]:
     """The exported networks below ``artifacts``, by architecture; raises ``UserError`` when there is none."""
-    found = {a: artifacts / a / "model.onnx" for a in archs if (artifacts / a / "model.onnx").is_file()}
+    paths = {arch: artifacts / arch / "model.onnx" for arch in archs}
+    found = {arch: path for arch, path in paths.items() if path.is_file()}
     if not found:
         raise UserError(f"{artifacts}: no exported network there (ARCH/model.onnx): make export")
     return found
 
 
 def _open_session(data: bytes, device: str, threads: int, source: str) -> onnxruntime.InferenceSession:
-    """Open a session and compare what it uses with what was asked: onnxruntime falls back in silence."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.inter_op_num_threads = 1
     onnxruntime.set_default_logger_severity(4)  # what goes wrong is said once, by the errors below
-    wants_cuda = device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    wants_cuda = device != "cpu" and CUDA[0] in onnxruntime.get_available_providers()
     if wants_cuda and importlib.util.find_spec("nvidia"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN from the packages that torch brings, without importing torch
-    providers = ["CUDAExecutionProvider"] * wants_cuda + ["CPUExecutionProvider"]
+    providers = [CUDA] * wants_cuda + ["CPUExecutionProvider"]
     try:
         session = onnxruntime.InferenceSession(data, options, providers=providers)
     except Exception as error:  # onnxruntime's own exception types share no base but Exception
         raise UserError(f"{source}: onnxruntime cannot load it: {str(error).splitlines()[0]}") from None
-    if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
+    if device == "cuda" and session.get_providers()[0] != CUDA[0]:
         raise UserError(f"--device cuda: onnxruntime has no usable CUDA provider here, {source} would run on the CPU")
     return session

@@ -1,41 +1,52 @@
-"""The command line of this room."""
+"""The command line of this room: `python -m export`, and `python -m export card FILE`."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-import numpy as np
 import tyro
-from numpy.typing import NDArray
 
 from contract.errors import UserError
-from contract.manifest import NAME, load_manifest
-from contract.model_card import ModelCard
-from contract.publish import publish_bytes
-from contract.shard_reader import SplitReader
-from export.graph import to_onnx
-from export.verify import verify
-from train.checkpoint import load_checkpoint, load_weights
-from train.resnet import ARCHITECTURES, build_resnet
-
-CROPS = 32  # of the validation split, compared beside fixed and random images where the shards are there
+from export.calibrate import read_operating_point
+from export.card import show_card
+from export.network import Plan, export_network
+from train.resnet import ARCHITECTURES
 
 
 @dataclass(frozen=True)
 class Export:
-    """Export trained networks: ARTIFACTS/ARCH/best.pt -> ARTIFACTS/ARCH/model.onnx, verified against torch first."""
+    """Export trained networks: ARTIFACTS/ARCH/best.pt -> model.onnx, model.int8.onnx, model.raw.onnx, each verified.
+
+    `python -m export card FILE` prints the model card of an exported file.
+    """
 
     arch: Literal["resnet18", "resnet50", "resnet152", "all"] = "all"  # network; all: every one that is trained
     artifacts: Path = Path("artifacts")  # folder of the trained networks
-    shards: Path = Path("shards")  # folder of the shards; some of their cells are compared where it is there
+    shards: Path = Path("shards")  # folder of the shards: calibrated and compared on their cells where it is there
+    data: Path | None = None  # folder of the raw images; model.raw.onnx is compared with the builder on those of valid
+    operating_point: str = "default"  # threshold: default (0.5), balanced, or the least sensitivity, such as 0.95
+    int8: bool = True  # also model.int8.onnx, where it decides as model.onnx does
+    raw: bool = True  # also model.raw.onnx, which takes raw images
+
+
+@dataclass(frozen=True)
+class Card:
+    """Print the model card of an exported network."""
+
+    file: Annotated[Path, tyro.conf.Positional]  # model.onnx, model.int8.onnx or model.raw.onnx
 
 
 def main() -> None:
-    """Export one network, or all that are trained."""
+    """Export one network, or all that are trained; or print a card."""
+    if sys.argv[1:2] == ["card"]:
+        show_card(tyro.cli(Card, prog="python -m export card", args=sys.argv[2:]).file)
+        return
     command = tyro.cli(Export, prog="python -m export", description=Export.__doc__)
+    point = read_operating_point(command.operating_point)
     archs = [command.arch] if command.arch != "all" else _trained(command.artifacts)
     for arch in archs:
-        _export(arch, command)
+        export_network(arch, Plan(command.artifacts, command.shards, command.data, point, command.int8, command.raw))
 
 
 def _trained(artifacts: Path) -> list[str]:
@@ -43,30 +54,3 @@ def _trained(artifacts: Path) -> list[str]:
     if not found:
         raise UserError(f"{artifacts}: no trained network there (ARCH/best.pt): make train ARCH=resnet18")
     return found
-
-
-def _export(arch: str, command: Export) -> None:
-    card, state = load_checkpoint(command.artifacts / arch / "best.pt")
-    if card.arch != arch:
-        raise UserError(f"{command.artifacts / arch / 'best.pt'}: holds a {card.arch}, not a {arch}")
-    network = build_resnet(arch, len(card.classes))
-    load_weights(network, state, command.artifacts / arch / "best.pt")
-    onnx_bytes = to_onnx(network.eval(), card)
-    comparison = verify(onnx_bytes, network, card, _crops(command.shards, card))
-    path = command.artifacts / arch / "model.onnx"
-    publish_bytes(path, onnx_bytes)
-    print(
-        f"{path}: {len(onnx_bytes) / 1e6:.1f} MB, {card.recipe.size} px; against torch float64 on "
-        f"{comparison.images} images: logits within {comparison.logit_error:.1e}, "
-        f"probability within {comparison.probability_error:.1e}, decisions identical"
-    )
-
-
-def _crops(shards: Path, card: ModelCard) -> NDArray[np.uint8]:
-    """The first cells of the validation split, where the network's own shards are there; else none."""
-    size = card.recipe.size
-    if not (shards / NAME).is_file() or load_manifest(shards).digest != card.manifest_digest:
-        print(f"note: {shards} does not hold the shards of this network: compared on fixed and random images only")
-        return np.zeros((0, size, size, 3), np.uint8)
-    reader = SplitReader(shards, load_manifest(shards), "valid")
-    return np.stack([reader.image(i) for i in range(min(CROPS, len(reader)))])

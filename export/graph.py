@@ -4,14 +4,18 @@ import copy
 import logging
 import warnings
 from dataclasses import replace
+from typing import Literal
 
+import numpy as np
 import onnx
 import torch
+from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from contract.model_card import METADATA_KEY, ModelCard
+from contract.model_file import DIGEST_KEY, UNSEALED, seal
 from train.normalise import Normalise
 from train.resnet import ResNet
 
@@ -19,6 +23,7 @@ from train.resnet import ResNet
 logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 
 OPSET = 18
+IR = 8  # the oldest that knows this opset, so that old runtimes load the file
 OUTPUTS = ("logits", "probability", "cam")
 
 
@@ -31,11 +36,13 @@ class ExportedNetwork(nn.Module):
     the logits inside ``probability`` alone (Guo et al. 2017, arXiv:1706.04599, section 4.2).
     """
 
+    temperature: Tensor
+
     def __init__(self, network: ResNet, card: ModelCard) -> None:
         super().__init__()
         self.normalise = Normalise(card.mean, card.std, card.training.get("standardise") is True)
         self.network = network
-        self.temperature = card.temperature
+        self.register_buffer("temperature", torch.tensor([card.temperature]))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.network.features(self.normalise(images))
@@ -57,10 +64,12 @@ def fold_batch_norm(network: ResNet) -> ResNet:
 
 
 def to_onnx(network: ResNet, card: ModelCard) -> bytes:
-    """Translate to one ONNX file of standard operators with the card in its metadata; only the batch is dynamic.
+    """One sealed ONNX file of standard operators, float32, with the card in its metadata; only the batch is dynamic."""
+    return finish(translate(network, card), card, "float32")
 
-    Raises ``onnx.checker.ValidationError`` when the full check of the result fails.
-    """
+
+def translate(network: ResNet, card: ModelCard) -> onnx.ModelProto:
+    """The network as a graph, without card and seal; its temperature can be set later (``finish``)."""
     module = ExportedNetwork(fold_batch_norm(network), card).eval()
     example = torch.zeros(2, card.recipe.size, card.recipe.size, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
@@ -79,12 +88,35 @@ def to_onnx(network: ResNet, card: ModelCard) -> bytes:
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
     model = program.model_proto
-    del model.metadata_props[:]
     for node in model.graph.node:
         del node.metadata_props[:]  # stack traces of the exporting machine
         node.doc_string = ""
-    entry = model.metadata_props.add()
-    stated = replace(card, variant="float32", opset=OPSET, ir=model.ir_version)
-    entry.key, entry.value = METADATA_KEY, stated.to_json()
-    onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString()
+    return model
+
+
+def finish(model: onnx.ModelProto, card: ModelCard, variant: Literal["float32", "int8", "raw"]) -> bytes:
+    """A copy with the card's temperature, the card (of this variant) in the metadata, checked and sealed.
+
+    Raises ``onnx.checker.ValidationError`` when the full check fails, ``ValueError`` for an operator that is not of
+    the one standard opset.
+    """
+    finished = onnx.ModelProto()
+    finished.CopyFrom(model)
+    finished.ir_version, finished.producer_name, finished.producer_version = IR, "leukoshard", ""
+    finished.doc_string = finished.graph.doc_string = ""
+    finished.graph.name = card.arch
+    _set_temperature(finished, card.temperature)
+    del finished.metadata_props[:]
+    stated = replace(card, variant=variant, opset=OPSET, ir=IR)
+    for key, value in ((METADATA_KEY, stated.to_json()), (DIGEST_KEY, UNSEALED)):
+        finished.metadata_props.add(key=key, value=value)
+    domains = [(opset.domain, opset.version) for opset in finished.opset_import]
+    if domains != [("", OPSET)] or any(node.domain for node in finished.graph.node):
+        raise ValueError(f"{card.arch}: opsets {domains}: only the standard operators of opset {OPSET} may be used")
+    onnx.checker.check_model(finished, full_check=True)
+    return seal(finished.SerializeToString(deterministic=True))
+
+
+def _set_temperature(model: onnx.ModelProto, temperature: float) -> None:
+    (tensor,) = [tensor for tensor in model.graph.initializer if tensor.name.endswith("temperature")]
+    tensor.CopyFrom(numpy_helper.from_array(np.array([temperature], np.float32), tensor.name))

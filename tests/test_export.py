@@ -2,7 +2,7 @@
 
 import copy
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,14 @@ import torch
 from onnx import numpy_helper
 
 import export.cli
+import export.network
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.model_card import METADATA_KEY, ModelCard
+from contract.model_file import DIGEST_KEY
 from contract.shard_reader import SplitReader
-from export.graph import OPSET, OUTPUTS
+from export.card import load_card
+from export.graph import OPSET, OUTPUTS, to_onnx
 from train.checkpoint import save_checkpoint
 from train.resnet import ResNet, build_resnet
 
@@ -57,10 +60,11 @@ def network_of(arch: str) -> ResNet:
     return network.eval()
 
 
-def run_export(artifacts: Path, shards: Path, arch: str = "all") -> None:
-    """``python -m export`` inside this process."""
+def run_export(artifacts: Path, shards: Path, arch: str = "all", *flags: str) -> None:
+    """``python -m export`` inside this process, float32 alone unless ``flags`` say more."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         arguments = ["export", "--arch", arch, "--artifacts", str(artifacts), "--shards", str(shards)]
+        arguments += flags or ("--no-int8", "--no-raw")
         monkeypatch.setattr("sys.argv", arguments)
         export.cli.main()
 
@@ -141,7 +145,7 @@ def reference(network: ResNet, card: ModelCard, images: np.ndarray) -> tuple[np.
     x = np.where(tissue, (images.astype(np.float64) - card.mean) / card.std, 0).transpose(0, 3, 1, 2)
     with torch.inference_mode():
         logits = copy.deepcopy(network).double()(torch.from_numpy(x))
-    return logits.numpy(), torch.softmax(logits, dim=1)[:, 1].numpy()
+    return logits.numpy(), torch.softmax(logits / card.temperature, dim=1)[:, 1].numpy()
 
 
 def test_file_agrees_with_the_plain_network_in_float64(
@@ -150,7 +154,7 @@ def test_file_agrees_with_the_plain_network_in_float64(
     reader = SplitReader(shards, manifest, "valid")
     images = np.concatenate([noise(4), np.stack([reader.image(i) for i in range(len(reader))])])
     logits, probability, _ = session.run(None, {"images": images})
-    wanted, wanted_probability = reference(exported.network, exported.card, images)
+    wanted, wanted_probability = reference(exported.network, load_card(exported.path), images)
     assert np.ptp(wanted, axis=0).min() > 0.1  # images that all score the same would prove little
     assert np.abs(logits - wanted).max() < 1e-4 * (1 + np.abs(wanted).max())
     assert np.abs(probability - wanted_probability).max() < 1e-4
@@ -165,9 +169,11 @@ def test_mean_of_a_map_and_the_bias_are_the_logit(exported: Exported, session: o
 
 def test_card_in_the_metadata_comes_back(exported: Exported) -> None:
     entries = {entry.key: entry.value for entry in exported.model.metadata_props}
-    assert entries.keys() == {METADATA_KEY}
-    stated = replace(exported.card, variant="float32", opset=OPSET, ir=exported.model.ir_version)
-    assert ModelCard.from_json(entries[METADATA_KEY]) == stated
+    assert entries.keys() == {METADATA_KEY, DIGEST_KEY}
+    stated = ModelCard.from_json(entries[METADATA_KEY])
+    assert (stated.variant, stated.opset, stated.ir, stated.samples) == ("float32", OPSET, 8, 12)
+    kept = {field: getattr(exported.card, field) for field in ("arch", "recipe", "mean", "std", "training", "epoch")}
+    assert {field: getattr(stated, field) for field in kept} == kept
 
 
 def test_nothing_of_the_exporting_machine_is_in_the_file(exported: Exported) -> None:
@@ -182,7 +188,8 @@ def test_nothing_of_the_exporting_machine_is_in_the_file(exported: Exported) -> 
 
 
 def test_second_export_gives_the_same_bytes(exported: Exported) -> None:
-    assert export.cli.to_onnx(exported.network, exported.card) == exported.path.read_bytes()
+    stated = load_card(exported.path)
+    assert to_onnx(exported.network, stated) == exported.path.read_bytes()
 
 
 def test_wrong_graph_is_refused_and_the_earlier_file_stays(
@@ -191,7 +198,7 @@ def test_wrong_graph_is_refused_and_the_earlier_file_stays(
     model, earlier = exported.model, exported.path.read_bytes()
     (bias,) = [tensor for tensor in model.graph.initializer if tensor.name.endswith("fc.bias")]
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32([0.5, 0]), bias.name))
-    monkeypatch.setattr(export.cli, "to_onnx", lambda *_: model.SerializeToString())
+    monkeypatch.setattr(export.network, "translate", lambda *_: model)
     with pytest.raises(UserError, match=r"resnet18: ONNX and torch differ by .*: not published"):
         run_export(exported.artifacts, shards, "resnet18")
     assert exported.path.read_bytes() == earlier
@@ -201,7 +208,7 @@ def test_wrong_graph_is_refused_and_the_earlier_file_stays(
 def test_shards_of_another_build_are_not_compared(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(export.cli, "to_onnx", lambda *_: exported.model.SerializeToString())
+    monkeypatch.setattr(export.network, "translate", lambda *_: exported.model)
     run_export(exported.artifacts, tmp_path, "resnet18")
     printed = capsys.readouterr().out
     assert "note: " in printed

@@ -11,6 +11,7 @@ import torch
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.model_card import METADATA_KEY, ModelCard
+from contract.model_file import DIGEST_KEY, UNSEALED, seal
 from contract.shard_reader import SplitReader
 from evaluate.predictor import BATCH, Predictor, find_networks
 from export.graph import to_onnx
@@ -25,9 +26,9 @@ def predictor(exported: Path) -> Predictor:
 def _resaved(exported: Path, path: Path, **metadata: str) -> Path:
     model = onnx.load(exported / "resnet18" / "model.onnx")
     del model.metadata_props[:]
-    for key, value in metadata.items():
+    for key, value in {**metadata, DIGEST_KEY: UNSEALED}.items():
         model.metadata_props.add(key=key, value=value)
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(seal(model.SerializeToString()))
     return path
 
 

@@ -14,7 +14,14 @@ ALLOWED = {
     "contract": (),
     "build_shards": ("contract",),
     "train": ("contract",),
-    "export": ("contract", "train.resnet", "train.checkpoint", "train.normalise"),
+    "export": (
+        "contract",
+        "train.resnet",
+        "train.checkpoint",
+        "train.normalise",
+        "build_shards.preprocess",
+        "build_shards.stain",
+    ),
     "evaluate": ("contract", "build_shards.preprocess"),
 }
 # Packages that a room may not use, whatever for.

@@ -1,0 +1,48 @@
+"""The seal of an ONNX file: a SHA-256 of all its bytes, kept in its own metadata.
+
+A flipped bit in a weight is still a valid model with other answers; the seal makes it an error. It finds damage, not
+malice: whoever changes a file on purpose can seal it again, so a reader checks the rest as if there were none.
+"""
+
+import hashlib
+
+from contract.errors import UserError
+
+DIGEST_KEY = "leukoshard.sha256"
+UNSEALED = "0" * 64  # what stands in the digest's place while the file is hashed
+# StringStringEntryProto in protobuf's wire format: field 1 is the key, field 2 a value of 64 bytes.
+_ENTRY = bytes([0x0A, len(DIGEST_KEY)]) + DIGEST_KEY.encode() + bytes([0x12, len(UNSEALED)])
+
+
+def seal(data: bytes) -> bytes:
+    """Put the digest into a serialised model whose metadata holds ``DIGEST_KEY: UNSEALED``."""
+    start = _digest_place(data)
+    if start is None or data[start : start + len(UNSEALED)] != UNSEALED.encode():
+        raise ValueError(f"the model must hold the metadata {DIGEST_KEY}: {UNSEALED} once")
+    return data[:start] + _digest(data, start).encode() + data[start + len(UNSEALED) :]
+
+
+def check_seal(data: bytes, source: str) -> None:
+    """Raise ``UserError`` naming ``source`` when the file has no seal, or any byte is not what was sealed."""
+    start = _digest_place(data)
+    if start is None:
+        raise UserError(f"{source}: has no seal: it was not made by `make export`, or it is damaged")
+    if data[start : start + len(UNSEALED)] != _digest(data, start).encode():
+        raise UserError(f"{source}: damaged: its bytes are not those that were sealed; export it again (make export)")
+
+
+def _digest_place(data: bytes) -> int | None:
+    """Where the digest begins; None unless there is exactly one."""
+    found = data.find(_ENTRY)
+    if found < 0 or data.find(_ENTRY, found + 1) >= 0 or found + len(_ENTRY) + len(UNSEALED) > len(data):
+        return None
+    return found + len(_ENTRY)
+
+
+def _digest(data: bytes, start: int) -> str:
+    """Hex SHA-256 of all bytes, with ``UNSEALED`` in the digest's own place."""
+    view = memoryview(data)
+    digest = hashlib.sha256(view[:start])
+    digest.update(UNSEALED.encode())
+    digest.update(view[start + len(UNSEALED) :])
+    return digest.hexdigest()

@@ -1,0 +1,110 @@
+"""Read an ONNX file that may come from anywhere, and refuse what is not one of this project's, before it is run.
+
+Every rule is checked on the parsed file by ``onnx``; ``onnxruntime`` sees only what passed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, TensorProto
+
+from contract.errors import UserError
+from contract.model_card import METADATA_KEY, ModelCard
+from contract.model_file import DIGEST_KEY, check_seal
+
+LARGEST_FILE = 1 << 30  # bytes; four times the largest network
+OPSETS = (18,)
+OUTPUTS = ("logits", "probability", "cam")
+IMAGES = {"float32": "images", "int8": "images", "raw": "image"}  # the input's name, by variant
+GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file that passed: its bytes and its card."""
+
+    data: bytes
+    card: ModelCard
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read and check an exported network; raises ``UserError`` naming the file and the rule it breaks."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file: export the network first (make export)")
+    if path.stat().st_size > LARGEST_FILE:
+        raise UserError(f"{path}: {path.stat().st_size} bytes: more than {LARGEST_FILE}, which no network here has")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    check_seal(data, str(path))
+    try:
+        model = onnx.load_from_string(data)
+    except DecodeError:
+        raise UserError(f"{path}: not an ONNX file") from None
+    _check_operators(model, str(path))
+    card = _read_card(model, str(path))
+    _check_signature(model, card, str(path))
+    try:
+        onnx.checker.check_model(data)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise UserError(f"{path}: not a valid ONNX model: {str(error).splitlines()[0]}") from None
+    return ModelFile(data, card)
+
+
+def _check_operators(model: onnx.ModelProto, source: str) -> None:
+    opsets = [(opset.domain or "ai.onnx", opset.version) for opset in model.opset_import]
+    if len(opsets) != 1 or opsets[0][0] != "ai.onnx" or opsets[0][1] not in OPSETS:
+        named = ", ".join(f"{domain} {version}" for domain, version in opsets) or "none"
+        raise UserError(f"{source}: opsets {named}: only ai.onnx {', '.join(map(str, OPSETS))} is read")
+    if model.functions or model.training_info or model.graph.sparse_initializer:
+        raise UserError(f"{source}: holds functions, training or sparse tensors: no network of this project does")
+    for node in model.graph.node:
+        if node.domain:
+            raise UserError(f"{source}: the operator {node.domain}.{node.op_type} is not a standard one")
+        if any(attribute.type in GRAPHS for attribute in node.attribute):
+            raise UserError(f"{source}: the operator {node.op_type} holds a graph of its own: none here does")
+    for tensor in _tensors(model.graph):
+        if tensor.data_location != TensorProto.DEFAULT or tensor.external_data:
+            raise UserError(f"{source}: the tensor {tensor.name!r} lies in another file: external data is refused")
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _read_card(model: onnx.ModelProto, source: str) -> ModelCard:
+    keys = [entry.key for entry in model.metadata_props]
+    if METADATA_KEY not in keys:
+        raise UserError(f"{source}: has no model card: it was not made by `make export`")
+    if sorted(keys) != sorted((METADATA_KEY, DIGEST_KEY)):
+        raise UserError(f"{source}: its metadata are {', '.join(keys)}: only the card and the seal belong there")
+    card = ModelCard.from_json(model.metadata_props[keys.index(METADATA_KEY)].value, source)
+    if card.variant not in IMAGES:
+        raise UserError(f"{source}: its card is that of a {card.variant}, not of an ONNX file")
+    if (card.opset, card.ir) != (model.opset_import[0].version, model.ir_version):
+        raise UserError(f"{source}: its card states opset {card.opset} and IR {card.ir}, the file has others")
+    return card
+
+
+def _check_signature(model: onnx.ModelProto, card: ModelCard, source: str) -> None:
+    """One uint8 input of the card's shape, and the outputs of the variant, in their order."""
+    size = card.recipe.size
+    shapes = {
+        (value.name, value.type.tensor_type.elem_type, tuple(d.dim_value for d in value.type.tensor_type.shape.dim))
+        for value in model.graph.input
+    }
+    wanted = (IMAGES[card.variant], TensorProto.UINT8, (0, 0, 3) if card.variant == "raw" else (0, size, size, 3))
+    outputs = tuple(value.name for value in model.graph.output)
+    if shapes != {wanted}:
+        raise UserError(f"{source}: takes {sorted(shapes)}, not {wanted}: not a network of this project")
+    if outputs != OUTPUTS + (("box",) if card.variant == "raw" else ()):
+        raise UserError(f"{source}: gives {', '.join(outputs)}: not a network of this project")

@@ -1,0 +1,81 @@
+"""Print the model card of an exported network."""
+
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from contract.errors import UserError
+from contract.model_card import METADATA_KEY, ModelCard
+from contract.model_file import check_seal
+
+
+def show_card(path: Path) -> None:
+    """Print the card of one file; raises ``UserError`` where it is missing, damaged or has none."""
+    print(card_text(load_card(path), path.name))
+
+
+def load_card(path: Path) -> ModelCard:
+    """Read the card of an ONNX file whose seal holds."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file: export the network first (make export)")
+    data = path.read_bytes()
+    check_seal(data, str(path))
+    try:
+        model = onnx.load_from_string(data)
+    except DecodeError:
+        raise UserError(f"{path}: not an ONNX file") from None
+    cards = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
+    if len(cards) != 1:
+        raise UserError(f"{path}: has no model card: it was not made by `make export`")
+    return ModelCard.from_json(cards[0], str(path))
+
+
+def card_text(card: ModelCard, name: str) -> str:
+    """The card as Markdown, which reads well on a terminal, too."""
+    normal, blast = card.classes
+    sections = {
+        "What it is": [
+            f"{card.arch}, variant {card.variant}, trained from scratch on: {card.dataset}",
+            f"takes {_input(card)}; label 0 is {normal}, label 1 is {blast}",
+            f"calls a cell {blast} where its probability is {card.threshold:.4g} or more ({card.operating_point})",
+            f"the probability is calibrated: logits are divided by the temperature {card.temperature:.4g} before it"
+            if card.temperature != 1
+            else "the probability is not calibrated",
+            f"ONNX opset {card.opset}, IR {card.ir}; float32 layers of int8: {', '.join(card.float_layers) or '-'}",
+        ],
+        "Intended use and limits": [card.intended_use, *card.limits],
+        f"On the validation split (n = {card.samples or 'unknown'}; 95 % intervals of images as if independent)": [
+            _metric(name, value, card.intervals.get(name)) for name, value in card.metrics.items()
+        ],
+        "Compared before it was published": [f"{key} {value:.3g}" for key, value in card.verification.items()],
+        "Pixels": [
+            f"recipe: {', '.join(f'{key} {value}' for key, value in vars(card.recipe).items())}",
+            f"mean {_numbers(card.mean)}, std {_numbers(card.std)} of the training split's cell pixels (RGB, 0..255)",
+        ],
+        "Training": [
+            f"epoch {card.epoch}, seed {card.seed}, shards {card.manifest_digest}",
+            ", ".join(f"{key} {value}" for key, value in card.training.items()),
+            ", ".join(f"{key} {value}" for key, value in card.versions.items()),
+            f"int8 ranges from {len(card.calibration)} training cells: {' '.join(card.calibration) or '-'}",
+        ],
+        "Data": [card.citation],
+    }
+    blocks = [f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) for title, lines in sections.items()]
+    return "\n\n".join([f"# {card.arch}: {name}", *blocks])
+
+
+def _input(card: ModelCard) -> str:
+    size = card.recipe.size
+    if card.variant == "raw":
+        return "one raw image, uint8 [H, W, 3] RGB, one cell on exact black"
+    return f"crops, uint8 [N, {size}, {size}, 3] RGB, as a shard holds them"
+
+
+def _metric(name: str, value: float, interval: tuple[float, float] | None) -> str:
+    spread = "" if interval is None else f" ({interval[0]:.4f} to {interval[1]:.4f})"
+    return f"{name} {value:.4f}{spread}"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:.2f}" for value in values)

@@ -1,0 +1,158 @@
+"""The int8 and the raw variant of a small network: what is in the files, and that they decide as float32 does."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from build_shards.preprocess import preprocess, read_image
+from contract.manifest import load_manifest
+from contract.model_card import ModelCard
+from contract.shard_reader import SplitReader
+from evaluate.predictor import Predictor
+from export.card import card_text, load_card
+from export.graph import finish, fold_batch_norm, translate
+from export.int8_ranges import equalise, measure_ranges
+from export.quantize import Gate, calibration_sample, compare_decisions, quantize
+from export.raw_graph import to_raw
+from export.raw_verify import compare_raw
+from train.normalise import Normalise
+from train.resnet import BasicBlock, Bottleneck, ResNet
+
+
+def small(block: type) -> ResNet:
+    """One block a stage: the smallest network that has all parts, as if trained."""
+    torch.manual_seed(0)
+    network = ResNet(block, (1, 1, 1, 1), 2)
+    for norm in network.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(norm.weight, 0.2, 0.8)
+            torch.nn.init.normal_(norm.bias, std=0.2)
+    torch.nn.init.normal_(network.fc.weight)
+    return network.eval()
+
+
+@pytest.fixture(scope="module", params=[BasicBlock, Bottleneck], ids=["basic", "bottleneck"])
+def network(request: pytest.FixtureRequest) -> ResNet:
+    return small(request.param)
+
+
+@pytest.fixture(scope="module")
+def graph(network: ResNet, card: ModelCard) -> onnx.ModelProto:
+    return translate(network, card)
+
+
+@pytest.fixture(scope="module")
+def train(shards: Path) -> SplitReader:
+    return SplitReader(shards, load_manifest(shards), "train")
+
+
+@pytest.fixture(scope="module")
+def images(train: SplitReader) -> torch.Tensor:
+    return torch.from_numpy(np.stack([train.image(i) for i in calibration_sample(train)]))
+
+
+def outputs(data: bytes, images: np.ndarray, name: str = "images") -> list[np.ndarray]:
+    return onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {name: images})
+
+
+def test_equalised_network_gives_the_same_outputs(network: ResNet, card: ModelCard, images: torch.Tensor) -> None:
+    folded, normalise = fold_batch_norm(network), Normalise(card.mean, card.std)
+    with torch.inference_mode():
+        wanted = folded(normalise(images))
+        found = equalise(folded, normalise, images)
+        assert (found(normalise(images)) - wanted).abs().max() < 1e-4 * wanted.abs().max()
+    assert not torch.equal(found.layer1[0].conv2.weight, folded.layer1[0].conv2.weight)
+
+
+@pytest.mark.parametrize("float_layers", [(), ("conv1",)])
+def test_int8_file_is_near_float32_and_holds_int8_weights(
+    network: ResNet, graph: onnx.ModelProto, card: ModelCard, images: torch.Tensor, float_layers: tuple[str, ...]
+) -> None:
+    normalise = Normalise(card.mean, card.std)
+    ranges = measure_ranges(fold_batch_norm(network), normalise, images, float_layers)
+    data = finish(quantize(graph, ranges), card, "int8")
+    model = onnx.load_from_string(data)
+    kinds = [t.data_type for t in model.graph.initializer if len(t.dims) == 4 and t.dims[0] > 1]
+    convolutions = sum(node.op_type == "Conv" for node in model.graph.node)
+    assert kinds.count(onnx.TensorProto.INT8) == convolutions - 1 - len(float_layers)
+    assert kinds.count(onnx.TensorProto.FLOAT) == 1 + len(float_layers)
+    pixels = images.numpy()[:6]
+    wanted, found = outputs(finish(graph, card, "float32"), pixels)[0], outputs(data, pixels)[0]
+    spread = np.abs(wanted - wanted.mean(axis=0)).max()
+    assert 0 < np.abs(found - wanted).max() < 0.1 * spread + 0.05 * np.abs(wanted).max()
+
+
+def test_ranges_without_mended_biases_would_be_noticed(
+    network: ResNet, card: ModelCard, images: torch.Tensor, graph: onnx.ModelProto
+) -> None:
+    normalise = Normalise(card.mean, card.std)
+    ranges = measure_ranges(fold_batch_norm(network), normalise, images, ())
+    wanted = outputs(finish(graph, card, "float32"), images.numpy())[0].mean(axis=0)
+    mended = outputs(finish(quantize(graph, ranges), card, "int8"), images.numpy())[0].mean(axis=0)
+    for name, conv in ranges.convs.items():
+        ranges.convs[name] = replace(conv, bias=fold_batch_norm(network).get_submodule(name).bias)  # type: ignore[arg-type]
+    ranges.logit_shift = torch.zeros(2)
+    plain = outputs(finish(quantize(graph, ranges), card, "int8"), images.numpy())[0].mean(axis=0)
+    assert np.abs(mended - wanted).max() < np.abs(plain - wanted).max()
+
+
+def test_gate_counts_lost_accuracy_and_other_decisions() -> None:
+    labels = np.array([0, 1] * 500)
+    right = labels == 1
+    one, six = right.copy(), right.copy()
+    one[0], six[:6] = True, ~right[:6]
+    assert compare_decisions(right, right, labels) == Gate(0.0, 1.0)
+    assert compare_decisions(right, one, labels).passed
+    assert not compare_decisions(right, six, labels).passed  # 0.6 points of accuracy
+    assert not Gate(0.0, 0.989).passed
+
+
+def test_calibration_sample_is_fixed_and_balanced(train: SplitReader) -> None:
+    sample = calibration_sample(train)
+    assert sample == calibration_sample(train) == sorted(set(sample))
+    labels = [train.samples[i].label for i in sample]
+    assert labels.count(0) == labels.count(1) >= 4
+
+
+def test_raw_file_agrees_with_builder_and_network_and_the_predictor_runs_it(
+    graph: onnx.ModelProto, card: ModelCard, synthetic_data: Path, shards: Path, tmp_path: Path
+) -> None:
+    float32, raw = finish(graph, card, "float32"), finish(to_raw(graph, card), card, "raw")
+    valid = SplitReader(shards, load_manifest(shards), "valid")
+    logits = outputs(float32, np.stack([valid.image(i) for i in range(len(valid))]))[0]
+    found = compare_raw(raw, float32, card, valid, logits, synthetic_data)
+    assert found.passed, str(found)
+    assert found.cells == 12 + len(valid)
+    (tmp_path / "model.raw.onnx").write_bytes(raw)
+    image = read_image(synthetic_data / valid.info(0)["source"])[0]
+    predictor = Predictor(tmp_path / "model.raw.onnx", "cpu")
+    prediction = predictor.predict_raw(image)
+    assert prediction.box == preprocess(image, card.recipe, "cell").box
+    np.testing.assert_allclose(prediction.logits[0], logits[0], atol=1e-3)
+    with pytest.raises(Exception, match="finds no cell"):
+        predictor.predict_raw(np.zeros((50, 60, 3), np.uint8))
+    shifted = compare_raw(
+        raw, float32, replace(card, temperature=card.temperature / 50), valid, logits[::-1], synthetic_data
+    )
+    assert not shifted.passed
+
+
+def test_card_text_names_what_a_user_must_know(card: ModelCard, graph: onnx.ModelProto, tmp_path: Path) -> None:
+    stated = replace(card, temperature=1.5, threshold=0.25, operating_point="sensitivity 0.95")
+    (tmp_path / "model.onnx").write_bytes(finish(graph, stated, "float32"))
+    text = card_text(load_card(tmp_path / "model.onnx"), "model.onnx")
+    for word in (
+        "not a medical device",
+        "sensitivity 0.95",
+        "0.25",
+        "temperature 1.5",
+        "opset 18",
+        "10.7937",
+        "normal",
+    ):
+        assert word in text, word

@@ -1,0 +1,110 @@
+"""The recipe as ONNX operators beside the builder: the same pixels and the same box, image by image."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from build_shards.preprocess import cell_pixels, preprocess
+from build_shards.stain import fit_target, measure
+from build_shards.synthetic import draw_cell
+from contract.errors import UserError
+from contract.recipe import Recipe
+from export.raw_graph import preprocess_graph
+
+SIZE = 40
+
+
+def cells(n: int = 6, side: int = 225) -> list[np.ndarray]:
+    """Drawn cells on black, off the centre, each frame of another shape."""
+    rng = np.random.default_rng(3)
+    drawn = [draw_cell(i % 2, rng.normal(), rng, side=side) for i in range(n)]
+    return [np.pad(np.roll(cell, 9 * i, axis=i % 2), ((0, 7 * i), (i, 0), (0, 0))) for i, cell in enumerate(drawn)]
+
+
+def run(recipe: Recipe, images: list[np.ndarray]) -> list[list[np.ndarray]]:
+    graph = preprocess_graph(recipe).SerializeToString()
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    return [session.run(["images", "box"], {"image": image}) for image in images]
+
+
+def with_target(recipe: Recipe, images: list[np.ndarray]) -> Recipe:
+    measured = [measure(cell_pixels(image), recipe.stain) for image in images]
+    return replace(recipe, target=fit_target([m for m in measured if m is not None], recipe.stain))
+
+
+RECIPES = (
+    Recipe(size=SIZE, window=150),
+    Recipe(size=SIZE, window=60),  # every cell is larger than the window
+    Recipe(size=SIZE, window=80, crop="box"),
+    Recipe(size=180, crop="box"),  # some cells are enlarged, some are not
+    Recipe(size=SIZE, crop="none"),
+    Recipe(size=300, crop="none"),
+    Recipe(size=90, window=45),
+)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: f"{r.crop}-{r.window}-{r.size}")
+def test_crop_is_the_builders(recipe: Recipe) -> None:
+    images = cells()
+    for image, (pixels, box) in zip(images, run(recipe, images), strict=True):
+        wanted = preprocess(image, recipe, "cell")
+        assert tuple(box.tolist()) == wanted.box
+        difference = np.abs(pixels[0].astype(int) - wanted.image).max(axis=2)
+        assert (difference > 0).mean() < 0.01  # a level or a border pixel's share that lies on the half
+        both = pixels[0].any(axis=2) & wanted.image.any(axis=2)
+        assert difference[both].max() <= 1
+        assert np.median(wanted.image[wanted.image > 0]) > 5
+
+
+@pytest.mark.parametrize("stain", ["reinhard", "macenko"])
+def test_stain_is_the_builders(stain: str) -> None:
+    images = cells()
+    recipe = with_target(Recipe(size=SIZE, window=150, stain=stain), images[:3])  # type: ignore[arg-type]
+    for image, (pixels, _) in zip(images, run(recipe, images), strict=True):
+        wanted = preprocess(image, recipe, "cell")
+        assert wanted.normalised
+        difference = np.abs(pixels[0].astype(int) - wanted.image).max(axis=2)
+        assert (difference > 1).mean() < 0.002
+        assert (difference > 0).mean() < 0.05
+        plain = preprocess(image, replace(recipe, stain="none", target=()), "cell").image
+        assert np.abs(plain.astype(int) - wanted.image).mean() > 0.5  # there was something to agree on
+
+
+def degenerate() -> dict[str, np.ndarray]:
+    """Cells whose stain cannot be told."""
+    frame = np.zeros((120, 130, 3), np.uint8)
+    rng = np.random.default_rng(0)
+    noise = rng.integers(60, 200, (60, 60, 3), np.uint8)
+    found = {name: frame.copy() for name in ("few pixels", "one colour", "two greys", "pale")}
+    found["few pixels"][40:48, 40:48] = noise[:8, :8]
+    found["one colour"][20:80, 30:90] = (120, 60, 140)
+    found["two greys"][20:80, 30:90] = np.where(noise[..., :1] > 128, 90, 91)
+    found["pale"][20:80, 30:90] = 238 + noise % 12
+    return found
+
+
+@pytest.mark.parametrize("stain", ["reinhard", "macenko"])
+@pytest.mark.parametrize("name", list(degenerate()))
+def test_cell_whose_stain_cannot_be_told_passes_unchanged(stain: str, name: str) -> None:
+    image = degenerate()[name]
+    recipe = with_target(Recipe(size=33, window=120, stain=stain), cells(3))  # type: ignore[arg-type]
+    wanted = preprocess(image, recipe, name)
+    ((pixels, _),) = run(recipe, [image])
+    if not wanted.normalised:
+        plain = preprocess(image, replace(recipe, stain="none", target=()), name)
+        np.testing.assert_array_equal(wanted.image, plain.image)
+    assert np.abs(pixels[0].astype(int) - wanted.image).max() <= 1
+
+
+def test_image_without_a_cell_gives_nothing() -> None:
+    for stain, target in (("none", ()), ("macenko", (0.6, 0.7, 0.4, 0.1, 0.9, 0.3, 1.5, 1.0))):
+        recipe = Recipe(size=33, window=50, stain=stain, target=target)  # type: ignore[arg-type]
+        ((pixels, _),) = run(recipe, [np.zeros((60, 70, 3), np.uint8)])
+        assert not pixels.any()
+
+
+def test_method_that_is_not_written_in_onnx_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match="stain vahadane: not supported"):
+        preprocess_graph(Recipe(stain="vahadane", target=(0.1,) * 8))
