@@ -23,7 +23,7 @@ def from_json(cls: type[T], text: str, source: str) -> T:
     """
     try:
         data = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{source}: not JSON: {error}") from None
     return _read(cls, data, source)
 
@@ -58,7 +58,10 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if kind is Any:
         return value
     _expect(kind, value, where)
-    return kind(value)
+    try:
+        return kind(value)
+    except OverflowError:
+        raise UserError(f"{where}: a number of {len(str(value))} digits is too large") from None
 
 
 def _read_record(kind: Any, value: Any, where: str) -> Any:
@@ -70,7 +73,11 @@ def _read_record(kind: Any, value: Any, where: str) -> Any:
         raise UserError(f"{where}: unknown key {unknown[0]!r}: valid are {', '.join(names)}")
     if missing:
         raise UserError(f"{where}: the key {missing[0]!r} is missing")
-    return kind(**{name: _read(hints[name], value[name], f"{where}.{name}") for name in names})
+    values = {name: _read(hints[name], value[name], f"{where}.{name}") for name in names}
+    try:
+        return kind(**values)
+    except UserError as error:  # a rule of the dataclass, which cannot know the file
+        raise UserError(f"{where}: {error}") from None
 
 
 def _read_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

@@ -1,0 +1,240 @@
+"""A thousand random corruptions of a small model file and of its metadata: an error or the same answer, never a crash.
+
+They are run in a process of their own, so that a crash is seen as one. Then the same with a fresh seal on each, as
+someone would make it who damages a file on purpose: other weights are other answers then, but nothing may crash.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from contract.errors import UserError
+from contract.model_card import METADATA_KEY, ModelCard
+from contract.model_file import DIGEST_KEY, UNSEALED, check_seal, seal
+from evaluate.predictor import Predictor, run_bound
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Prints how many corruptions of FILE were refused, gave the same probability, and gave another.
+JUDGE = """
+import collections, json, sys
+from pathlib import Path
+import numpy as np
+from contract.errors import UserError
+from contract.model_file import DIGEST_KEY, UNSEALED, seal
+from evaluate.predictor import Predictor
+
+good, count, resealed = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "resealed"
+data, path, rng = good.read_bytes(), good.with_name("corrupted.onnx"), np.random.default_rng(0)
+image = rng.integers(0, 256, (1, 40, 40, 3), np.uint8)
+wanted = Predictor(good, "cpu", 1).predict(image).probability
+place = data.index(DIGEST_KEY.encode()) + len(DIGEST_KEY) + 2
+unsealed = data[:place] + UNSEALED.encode() + data[place + 64:]
+
+def corrupt(data):
+    at, length, kind = int(rng.integers(len(data))), int(rng.integers(1, 40)), int(rng.integers(5))
+    noise = rng.integers(0, 256, length, np.uint8).tobytes()
+    flipped, rest = bytes([data[at] ^ 1 << int(rng.integers(8))]), data[at:]
+    return data[:at] + (flipped + rest[1:], noise + rest[length:], b"", noise + rest, rest[:length] + rest)[kind]
+
+verdicts = collections.Counter()
+for _ in range(count):
+    try:
+        path.write_bytes(seal(corrupt(unsealed)) if resealed else corrupt(data))
+        found = Predictor(path, "cpu", 1).predict(image).probability
+    except UserError as error:
+        assert str(path) in str(error), error
+        verdicts["refused"] += 1
+    except ValueError as error:
+        assert resealed and "must hold the metadata" in str(error), error
+        verdicts["not sealed"] += 1
+    else:
+        verdicts["same" if np.array_equal(found, wanted) else "other"] += 1
+print(json.dumps(verdicts))
+"""
+
+
+def tiny(card: ModelCard, **changes: object) -> onnx.ModelProto:
+    """The smallest graph with our inputs and outputs: a linear classifier of the mean colour, unsealed."""
+    weight = np.random.default_rng(0).normal(size=(2, 3, 1, 1)).astype(np.float32)
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "weight"], ["cam"]),
+        helper.make_node("ReduceMean", ["cam", "axes"], ["logits"], keepdims=0),
+        helper.make_node("Softmax", ["logits"], ["both"], axis=1),
+        helper.make_node("Gather", ["both", "one"], ["probability"], axis=1),
+    ]
+    outputs = {"logits": ["N", 2], "probability": ["N"], "cam": ["N", 2, 40, 40]}
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 40, 40, 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        [
+            numpy_helper.from_array(weight / 20, "weight"),
+            numpy_helper.from_array(np.array([2, 3]), "axes"),
+            numpy_helper.from_array(np.array(1), "one"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    stated = replace(card, variant="float32", opset=18, ir=8, **changes)  # type: ignore[arg-type]
+    model.metadata_props.add(key=METADATA_KEY, value=stated.to_json())
+    model.metadata_props.add(key=DIGEST_KEY, value=UNSEALED)
+    return model
+
+
+def write(model: onnx.ModelProto, path: Path) -> Path:
+    path.write_bytes(seal(model.SerializeToString()))
+    return path
+
+
+def judge(path: Path, count: int, how: str) -> dict[str, int]:
+    command = [sys.executable, "-c", JUDGE, str(path), str(count), how]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    verdicts: dict[str, int] = json.loads(done.stdout)
+    assert sum(verdicts.values()) == count
+    return verdicts
+
+
+def test_corrupted_file_never_crashes_and_never_gives_another_probability(card: ModelCard, tmp_path: Path) -> None:
+    verdicts = judge(write(tiny(card), tmp_path / "model.onnx"), 1000, "as it is")
+    assert "other" not in verdicts
+    assert verdicts["refused"] > 950  # a copy of a stretch of zeros may change nothing
+
+
+def test_corrupted_file_with_a_fresh_seal_never_crashes(card: ModelCard, tmp_path: Path) -> None:
+    verdicts = judge(write(tiny(card), tmp_path / "model.onnx"), 300, "resealed")
+    assert verdicts["refused"] > 100
+    assert verdicts["other"] > 0  # else nothing but the seal was tried
+
+
+def test_seal_covers_every_byte(card: ModelCard) -> None:
+    data = seal(tiny(card).SerializeToString())
+    check_seal(data, "model.onnx")
+    for at in range(0, len(data), 7):
+        with pytest.raises(UserError, match=r"model\.onnx: (damaged|has no seal)"):
+            check_seal(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], "model.onnx")
+    with pytest.raises(UserError, match="damaged"):
+        check_seal(data + b"\0", "model.onnx")
+
+
+def external(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def external_in_an_attribute(model: onnx.ModelProto) -> None:
+    tensor = TensorProto(name="x", data_type=1, dims=[1], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="weights.bin")
+    model.graph.node.append(helper.make_node("Constant", [], ["x"], value=tensor))
+
+
+def custom_domain(model: onnx.ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+
+
+def custom_operator(model: onnx.ModelProto) -> None:
+    model.graph.node[0].domain = "com.example"
+
+
+def subgraph(model: onnx.ModelProto) -> None:
+    node = helper.make_node("If", ["one"], ["x"], then_branch=model.graph, else_branch=model.graph)
+    model.graph.node.append(node)
+
+
+def later_opset(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version = 99
+
+
+def float_input(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+
+
+def other_size(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 41
+
+
+def other_outputs(model: onnx.ModelProto) -> None:
+    del model.graph.output[1]
+
+
+def further_metadata(model: onnx.ModelProto) -> None:
+    model.metadata_props.add(key="foreign", value="x")
+
+
+def other_ir(model: onnx.ModelProto) -> None:
+    model.ir_version = 9
+
+
+def missing_node(model: onnx.ModelProto) -> None:
+    del model.graph.node[1]
+
+
+REFUSED = {
+    external: "external data is refused",
+    external_in_an_attribute: "external data is refused",
+    custom_domain: "opsets ai.onnx 18, com.example 1",
+    custom_operator: "the operator com.example.Cast is not a standard one",
+    subgraph: "holds a graph of its own",
+    later_opset: "only ai.onnx 18 is read",
+    float_input: "not a network of this project",
+    other_size: "not a network of this project",
+    other_outputs: "not a network of this project",
+    further_metadata: "only the card and the seal belong there",
+    other_ir: "its card states opset 18 and IR 8",
+    missing_node: "not a valid ONNX model",
+}
+
+
+@pytest.mark.parametrize("change", REFUSED, ids=lambda change: change.__name__)
+def test_sealed_file_that_is_not_ours_is_refused_by_rule(change, card: ModelCard, tmp_path: Path) -> None:
+    model = tiny(card)
+    change(model)
+    with pytest.raises(UserError, match=f"model.onnx: .*{REFUSED[change]}"):
+        Predictor(write(model, tmp_path / "model.onnx"), "cpu")
+
+
+def test_file_over_the_size_limit_is_refused_before_it_is_read(
+    card: ModelCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tiny(card), tmp_path / "model.onnx")
+    monkeypatch.setattr("evaluate.model_check.LARGEST_FILE", path.stat().st_size - 1)
+    with pytest.raises(UserError, match="which no network here has"):
+        Predictor(path, "cpu")
+
+
+def test_image_that_the_recipe_cannot_make_is_refused(card: ModelCard, tmp_path: Path) -> None:
+    predictor = Predictor(write(tiny(card), tmp_path / "model.onnx"), "cpu")
+    images = np.full((3, 40, 40, 3), 9, np.uint8)
+    images[1] = 0
+    with pytest.raises(UserError, match="image 1 is all background"):
+        predictor.predict(images)
+    with pytest.raises(UserError, match="takes crops, not raw images"):
+        predictor.predict_raw(images[0])
+
+
+def test_bound_memory_gives_what_a_plain_run_gives(card: ModelCard, tmp_path: Path) -> None:
+    predictor = Predictor(write(tiny(card), tmp_path / "model.onnx"), "cpu", 1)
+    images = np.random.default_rng(0).integers(1, 256, (5, 40, 40, 3), np.uint8)
+    for bound, plain in zip(
+        run_bound(predictor.session, "images", images, "cpu"),
+        predictor.session.run(None, {"images": images}),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(bound, plain)
+
+
+def test_threads_are_what_was_asked_for(card: ModelCard, tmp_path: Path) -> None:
+    path = write(tiny(card), tmp_path / "model.onnx")
+    assert Predictor(path, "cpu", 3).session.get_session_options().intra_op_num_threads == 3
+    assert Predictor(path, "cpu").session.get_session_options().intra_op_num_threads >= 1
