@@ -183,7 +183,7 @@ class Dataset:
     name: str
     layout: str
     split: str
-    split_by: str  # "given", "subject" or "image"
+    split_by: str  # "given", "identity", "subject" or "image"
     n: int
     class_counts: tuple[int, int]
     classes: tuple[str, ...]
