@@ -29,14 +29,14 @@ def part_pictures(record: ReportRecord, folder: Path) -> dict[str, list[Part]]:
     confusion = [_file(folder, f"confusion_{name}") for name in record.networks]
     return {
         "implementation-confusion": [
-            _picture(confusion, f"Confusion matrices on {split}, each at its network's operating threshold.", 0.8)
+            _picture(confusion, f"Confusion matrices on {split}, each at its network's operating threshold.", 0.62)
         ],
         "results-comparison": [
             *_if_made(
                 record, folder, "accuracy", "Accuracy per epoch of the networks, training and testing phase.", 0.95
             ),
-            *_if_made(record, folder, "roc", f"ROC curves of the networks on {split}.", 0.6),
-            *_if_made(record, folder, "intervals", f"Scores on {split} with their 95 % intervals.", 0.95),
+            *_if_made(record, folder, "roc", f"ROC curves of the networks on {split}.", 0.5),
+            *_if_made(record, folder, "intervals", f"Scores on {split} with their 95 % intervals.", 0.85),
         ],
     }
 

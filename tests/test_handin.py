@@ -1,5 +1,6 @@
 """The hand-in: what it holds, and what it says is missing before anything is written."""
 
+import io
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,8 @@ def test_the_zip_holds_report_and_source_and_nothing_else(command: Handin) -> No
 
 def test_the_same_hand_in_has_the_same_bytes(command: Handin) -> None:
     first = handin(command).read_bytes()
+    with zipfile.ZipFile(io.BytesIO(first)) as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     assert handin(command).read_bytes() == first
 
 
