@@ -11,7 +11,6 @@ from torch import Tensor
 from train.augment import Augment
 from train.config import Config
 from train.draws import Draws
-from train.geometry import resize
 from train.normalise import Normalise
 
 NORMALISE = Normalise((160.5, 120.25, 180.0), (30.5, 41.0, 22.25))
@@ -244,14 +243,3 @@ def test_stain_jitter_never_leaves_the_range_of_a_pixel() -> None:
     assert torch.isfinite(pixels).all()
     assert pixels.min() > -0.01
     assert pixels.max() < 255.01
-
-
-def test_resize_to_the_same_size_is_the_identity() -> None:
-    x = torch.randn((2, 3, 9, 9), generator=torch.Generator().manual_seed(0))
-    assert torch.equal(resize(x, 9), x)
-
-
-def test_resize_to_half_is_the_mean_of_four_pixels() -> None:
-    x = torch.randn((2, 3, 12, 12), generator=torch.Generator().manual_seed(0))
-    wanted = x.numpy().astype(np.float64).reshape(2, 3, 6, 2, 6, 2).mean(axis=(3, 5))
-    assert np.abs(resize(x, 6).numpy() - wanted).max() < 1e-6

@@ -1,4 +1,4 @@
-"""Eroded outlines and erased rectangles; turns and moves are tested in test_augment.py."""
+"""Eroded outlines, erased rectangles and sizes; turns and moves are tested in test_augment.py."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from train.draws import Draws
-from train.geometry import boxes_of, erase, erode
+from train.geometry import boxes_of, erase, erode, resize
 
 
 def discs(n: int, size: int = 40, radius: float = 12) -> torch.Tensor:
@@ -53,3 +53,14 @@ def test_boxes_stay_inside_and_have_their_size() -> None:
     assert boxes[1, 0, -1, -1]
     assert boxes[2, 0, 20, 10]
     assert not boxes[2, 0, 0, 0]
+
+
+def test_resize_to_the_same_size_is_the_identity() -> None:
+    x = torch.randn((2, 3, 9, 9), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(resize(x, 9), x)
+
+
+def test_resize_to_half_is_the_mean_of_four_pixels() -> None:
+    x = torch.randn((2, 3, 12, 12), generator=torch.Generator().manual_seed(0))
+    wanted = x.numpy().astype(np.float64).reshape(2, 3, 6, 2, 6, 2).mean(axis=(3, 5))
+    assert np.abs(resize(x, 6).numpy() - wanted).max() < 1e-6

@@ -1,6 +1,5 @@
 """The training loop's parts: what an epoch sees, growing sizes, early stopping, and what stops a run."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_network import SmallNetwork
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 import train.finite
@@ -21,7 +19,6 @@ from contract.errors import UserError
 from contract.manifest import Manifest
 from train.config import Config
 from train.history import read_history
-from train.log import CURVES
 from train.loop import train as train_network
 from train.objective import class_weights
 from train.run import Run, size_of_epoch
@@ -166,33 +163,6 @@ def test_run_stops_when_its_patience_ends(
     assert torch.load(tmp_path / "resnet18" / "best.pt", weights_only=True)["card"].count('"epoch": 2')
     train_network(config)
     assert "already trained for 4 epochs" in capsys.readouterr().out
-
-
-@pytest.fixture
-def shown(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, str]:
-    train_network(config_of(shards, tmp_path))
-    return tmp_path / "resnet18", capsys.readouterr().out
-
-
-def test_every_epoch_has_its_line_and_its_points_for_tensorboard(shown: tuple[Path, str]) -> None:
-    folder, out = shown
-    rows = read_history(folder / "history.csv")
-    lines = re.findall(r"^resnet18 epoch (\d)/2: train .*%, valid (.*)% \(AUROC (.*), F1 .*images/s", out, re.MULTILINE)
-    assert [int(epoch) for epoch, *_ in lines] == [1, 2]
-    assert [float(auroc) for *_, auroc in lines] == pytest.approx([row.valid_auroc for row in rows], abs=1e-4)
-    events = EventAccumulator(str(folder / "tensorboard")).Reload()
-    assert set(events.Tags()["scalars"]) == set(CURVES)
-    for name, field in CURVES.items():
-        points = [(event.step, event.value) for event in events.Scalars(name)]
-        assert points == [(row.epoch, pytest.approx(getattr(row, field), rel=1e-3, abs=1e-5)) for row in rows]
-
-
-def test_a_forced_run_drops_the_curves_of_the_run_that_it_replaces(
-    shown: tuple[Path, str], shards: Path, tmp_path: Path
-) -> None:
-    train_network(config_of(shards, tmp_path, force=True, epochs=1))
-    events = EventAccumulator(str(shown[0] / "tensorboard")).Reload()
-    assert [event.step for event in events.Scalars("loss/train")] == [1]
 
 
 def test_run_uses_class_weights_where_asked(shards: Path, tmp_path: Path, manifest: Manifest) -> None:

@@ -55,7 +55,7 @@ class Processes:
         if self.ranks == 1:
             return model
         device_ids = [device] if device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids, broadcast_buffers=False, gradient_as_bucket_view=True)
+        return DistributedDataParallel(model, device_ids, forward_sync_buffers=False, gradient_as_bucket_view=True)
 
     def synchronised(self, model: nn.Module, device: torch.device) -> nn.Module:
         """``model`` whose BatchNorm takes its statistics from the whole batch, over all processes."""

@@ -1,0 +1,48 @@
+"""What a run shows: a line an epoch, and curves for TensorBoard."""
+
+import re
+from pathlib import Path
+
+import pytest
+from small_network import SmallNetwork
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train.run
+from train.config import Config
+from train.history import read_history
+from train.log import CURVES
+from train.loop import train as train_network
+
+
+def config_of(shards: Path, artifacts: Path, epochs: int, force: bool = False) -> Config:
+    return Config(shards=shards, artifacts=artifacts, epochs=epochs, batch_size=20, device="cpu", force=force)
+
+
+@pytest.fixture
+def shown(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, str]:
+    monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
+    train_network(config_of(shards, tmp_path, epochs=2))
+    return tmp_path / "resnet18", capsys.readouterr().out
+
+
+def test_every_epoch_has_its_line_and_its_points_for_tensorboard(shown: tuple[Path, str]) -> None:
+    folder, out = shown
+    rows = read_history(folder / "history.csv")
+    lines = re.findall(r"^resnet18 epoch (\d)/2: train .*%, valid (.*)% \(AUROC (.*), F1 .*images/s", out, re.MULTILINE)
+    assert [int(epoch) for epoch, *_ in lines] == [1, 2]
+    assert [float(auroc) for *_, auroc in lines] == pytest.approx([row.valid_auroc for row in rows], abs=1e-4)
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    assert set(events.Tags()["scalars"]) == set(CURVES)
+    for name, field in CURVES.items():
+        points = [(event.step, event.value) for event in events.Scalars(name)]
+        assert points == [(row.epoch, pytest.approx(getattr(row, field), rel=1e-3, abs=1e-5)) for row in rows]
+
+
+def test_a_forced_run_drops_the_curves_of_the_run_that_it_replaces(
+    shown: tuple[Path, str], shards: Path, tmp_path: Path
+) -> None:
+    train_network(config_of(shards, tmp_path, epochs=1, force=True))
+    events = EventAccumulator(str(shown[0] / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss/train")] == [1]

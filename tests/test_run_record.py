@@ -1,0 +1,48 @@
+"""config.json and run.json: what is needed to repeat a run."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import tyro
+from small_network import SmallNetwork
+
+import train.run
+from contract.manifest import Manifest
+from train.config import Config
+from train.loop import train as train_network
+from train.run_record import command_of
+
+
+def test_records_say_what_is_needed_to_repeat_the_run(
+    shards: Path, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
+    small = Config(shards=shards, artifacts=tmp_path, epochs=2, batch_size=20, lr=0.02, device="cpu", amp=False)
+    train_network(small)
+    begun, done = (json.loads((tmp_path / "resnet18" / name).read_text()) for name in ("config.json", "run.json"))
+    for record in (begun, done):
+        assert record["config"]["batch_size"] == 20
+        assert record["command"] == (
+            f"python -m train --arch resnet18 --shards {shards} --artifacts {tmp_path} --epochs 2 --batch-size 20 "
+            "--lr 0.02 --device cpu --no-amp"
+        )
+        assert record["processes"] == 1
+    assert (begun["manifest_digest"], begun["seed"]) == (manifest.digest, 0)
+    assert {"torch", "numpy", "python", "commit"} <= begun["versions"].keys()
+    assert done["card"]["arch"] == "resnet18"
+    assert done["card"]["manifest_digest"] == manifest.digest
+    assert done["epochs"] == 2
+    assert done["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    "config",
+    [Config(), Config(arch="all", flip=False, standardise=True, sampling="subject", lr=0.1, shards=Path("a b/c"))],
+)
+def test_command_makes_the_same_configuration_again(config: Config) -> None:
+    words = shlex.split(command_of(config, 1))
+    assert words[:3] == ["python", "-m", "train"]
+    assert tyro.cli(Config, args=words[3:]) == config
+    assert shlex.split(command_of(config, 2))[3:] == ["-m", "train", *words[3:]]
