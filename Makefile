@@ -14,7 +14,7 @@ SYNTHETIC := artifacts/synthetic
 COMMON = $(FLAGS) $(if $(FORCE),--force)
 
 .DELETE_ON_ERROR:
-.PHONY: synthetic help setup shards verify audit preview train baseline export evaluate demo demo-web report handin test bench bench-loader bench-train format clean
+.PHONY: synthetic help setup shards verify audit preview train baseline export evaluate demo demo-web report handin test bench bench-loader bench-train bench-inference format clean
 
 synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synthetic cells: draw, build, train, export, evaluate
 	@$(PY) -m evaluate summary --artifacts $(SYNTHETIC)
@@ -82,6 +82,9 @@ test: $(SETUP_DEV)  ## lint, format check, type check and tests
 
 bench: $(SETUP_DEV)  ## time the builder beside its peers: make bench DATA=folder (default: synthetic cells)
 	PYTHONPATH=. $(PY) benchmarks/shards.py $(if $(DATA),--data "$(DATA)") $(FLAGS)
+
+bench-inference: $(SETUP_DEV)  ## time the exported files beside torch and OpenVINO: make bench-inference DATA=folder
+	PYTHONPATH=. $(PY) benchmarks/inference.py --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)" $(if $(DATA),--data "$(DATA)") $(FLAGS)
 
 bench-train: $(SETUP_DEV)  ## time the training loop beside two that people write: make bench-train FLAGS="--archs resnet18"
 	$(PY) benchmarks/train.py $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)

@@ -1,0 +1,231 @@
+"""Inference: our ONNX files beside torch and OpenVINO on the same crops, in one run.
+
+    python benchmarks/inference.py --artifacts ARTIFACTS --shards SHARDS --data DATA      # make bench-inference
+
+Chains run in turn, so that a slow moment of the machine meets them all; a time is the least of the repeats. The crops
+are those of valid (noise at another size). Ratio: chain / our float32 at the same batch, below 1 is faster.
+"""
+
+import copy
+import os
+import platform
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+import tyro
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from build_shards.preprocess import preprocess, read_image
+from contract.manifest import load_manifest
+from contract.model_card import ModelCard
+from contract.shard_reader import SplitReader
+from export.graph import ExportedNetwork, finish, fold_batch_norm, translate
+from export.int8_ranges import measure_ranges
+from export.quantize import quantize
+from train.checkpoint import load_checkpoint, load_weights
+from train.normalise import Normalise
+from train.resnet import build_resnet
+
+Images = NDArray[np.uint8]
+Chain = Callable[[Images], Any]  # uint8 [N, size, size, 3] -> logits [N, 2]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Milliseconds of every chain at every batch and size, with the ratio to our float32 file."""
+
+    artifacts: Path = Path("artifacts")  # folder of the trained networks
+    shards: Path = Path("shards")  # folder of their shards
+    data: Path | None = None  # folder of the raw images; model.raw.onnx is timed where it is given
+    archs: tuple[str, ...] = ("resnet18", "resnet50", "resnet152")  # networks
+    sizes: tuple[int, ...] = (112, 224)  # px; another than the network's own is timed on noise, without accuracy
+    batches: tuple[int, ...] = (1, 16)  # images at once
+    repeats: int = 20  # the best one counts
+    cells: int = 977  # of valid, for the accuracy; 0: none
+    threads: int = 0  # of every chain; 0: one a core
+    compile: bool = True  # torch.compile too, which takes minutes
+
+
+def main() -> None:
+    """Time everything and print one table a network and size."""
+    command = tyro.cli(Bench, description=__doc__)
+    threads = command.threads or os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    if find_spec("openvino") is None:
+        print("OpenVINO is not installed (requirements-bench.txt): its rows are left out")
+    for arch in command.archs:
+        for size in command.sizes:
+            _bench(arch, size, command, threads)
+    packages = ("numpy", "onnxruntime-gpu", "torch", *(("openvino",) if find_spec("openvino") else ()))
+    print(", ".join(f"{package} {version(package)}" for package in packages), f"python {platform.python_version()}")
+    print(f"{platform.processor() or platform.machine()}, {threads} threads, least of {command.repeats}")
+
+
+def _bench(arch: str, size: int, command: Bench, threads: int) -> None:
+    path = command.artifacts / arch / "best.pt"
+    card, state = load_checkpoint(path)
+    network = build_resnet(arch)
+    load_weights(network, state, path)
+    valid = SplitReader(command.shards, load_manifest(command.shards), "valid")
+    own = card.recipe.size == size
+    cells = np.stack([valid.image(i) for i in range(min(len(valid), max(command.cells, 16)))])
+    images = cells if own else np.random.default_rng(0).integers(0, 256, (16, size, size, 3), np.uint8)
+    sized = replace(card, recipe=replace(card.recipe, size=size))
+    files = _files(network.eval(), sized, images, command.artifacts / arch if own else None)
+    module = ExportedNetwork(network, sized).eval()
+    chains, starts = _chains(files, module, threads, command.compile)
+    best = {
+        (name, batch): 1000 * seconds
+        for batch in command.batches
+        for name, seconds in _time(chains, images[:batch], command.repeats).items()
+    }
+    labels = np.array([sample.label for sample in valid.samples[: len(images)]])
+    accuracy = (
+        {name: _accuracy(chain, images, labels) for name, chain in chains.items()} if own and command.cells else {}
+    )
+    _print(f"{arch}, {size} px", best, command.batches, starts, {n: len(d) / 1e6 for n, d in files.items()}, accuracy)
+    if own and command.data is not None:
+        _bench_raw(command, arch, card, valid, threads)
+
+
+def _files(network: Any, card: ModelCard, images: Images, folder: Path | None) -> dict[str, bytes]:
+    """Our float32 and int8 files: the published ones, or at another size made here, their ranges from ``images``."""
+    if folder is not None:
+        paths = {"ours float32": folder / "model.onnx", "ours int8": folder / "model.int8.onnx"}
+        return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+    graph, normalise = translate(network, card), Normalise(card.mean, card.std)
+    ranges = measure_ranges(fold_batch_norm(network), normalise, torch.from_numpy(images[:8]), ())
+    return {"ours float32": finish(graph, card, "float32"), "ours int8": finish(quantize(graph, ranges), card, "int8")}
+
+
+def _chains(
+    files: dict[str, bytes], module: Any, threads: int, compiled: bool
+) -> tuple[dict[str, Chain], dict[str, float]]:
+    """Every chain by name, and the seconds that it took to make it ready."""
+    makers: dict[str, Callable[[], Chain]] = {n: lambda d=d: _session(d, threads) for n, d in files.items()}  # type: ignore[misc]
+    makers["torch eager"] = lambda: _torch(module)
+    makers["torch bf16 channels_last"] = lambda: _torch(
+        copy.deepcopy(module).to(memory_format=torch.channels_last), torch.bfloat16
+    )
+    if compiled:
+        makers["torch.compile"] = lambda: _torch(torch.compile(module))
+    if find_spec("openvino"):
+        makers["OpenVINO float32"] = lambda: _openvino(files["ours float32"], threads, "f32")
+        makers["OpenVINO default"] = lambda: _openvino(files["ours float32"], threads, None)
+        if "ours int8" in files:
+            makers["OpenVINO int8 (our QDQ)"] = lambda: _openvino(files["ours int8"], threads, None)
+    chains, starts = {}, {}
+    for name, make in makers.items():
+        began = time.perf_counter()
+        chains[name] = make()
+        starts[name] = time.perf_counter() - began
+    return chains, starts
+
+
+def _session(data: bytes, threads: int) -> Chain:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["logits"], {"images": images})[0]
+
+
+def _torch(module: Any, autocast: torch.dtype | None = None) -> Chain:
+    def run(images: Images) -> NDArray:
+        with torch.inference_mode(), torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None):
+            logits: NDArray = module(torch.from_numpy(images))[0].float().numpy()
+            return logits
+
+    return run
+
+
+def _openvino(data: bytes, threads: int, precision: str | None) -> Chain:
+    import openvino
+
+    core = openvino.Core()
+    settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    if precision:
+        settings["INFERENCE_PRECISION_HINT"] = precision
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        file.write(data)
+        file.flush()
+        compiled = core.compile_model(file.name, "CPU", settings)
+    request = compiled.create_infer_request()
+    return lambda images: request.infer({"images": images})["logits"]
+
+
+def _time(chains: dict[str, Chain], images: Images, repeats: int) -> dict[str, float]:
+    best = dict.fromkeys(chains, float("inf"))
+    for chain in chains.values():
+        chain(images)
+    for _ in range(repeats):
+        for name, chain in chains.items():
+            began = time.perf_counter()
+            chain(images)
+            best[name] = min(best[name], time.perf_counter() - began)
+    return best
+
+
+def _accuracy(chain: Chain, images: Images, labels: NDArray) -> float:
+    found = np.concatenate([chain(images[i : i + 16]) for i in range(0, len(images) - len(images) % 16, 16)])
+    return float((found.argmax(1) == labels[: len(found)]).mean())
+
+
+def _bench_raw(command: Bench, arch: str, card: ModelCard, valid: SplitReader, threads: int) -> None:
+    """model.raw.onnx on a raw image beside model.onnx on its crop, and beside the builder's crop in front of that."""
+    folder = command.artifacts / arch
+    image = read_image((command.data or Path()) / valid.info(0)["source"])[0]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    raw, plain = (onnxruntime.InferenceSession(folder / f"model{s}.onnx", options) for s in (".raw", ""))
+    crop = preprocess(image, card.recipe, "cell").image[None]
+    chains: dict[str, Chain] = {
+        "model.raw.onnx": lambda _: raw.run(["logits"], {"image": image}),
+        "model.onnx on the crop": lambda _: plain.run(["logits"], {"images": crop}),
+        "builder, then model.onnx": lambda _: plain.run(
+            ["logits"], {"images": preprocess(image, card.recipe, "cell").image[None]}
+        ),
+    }
+    best = _time(chains, crop, command.repeats)
+    added = 1000 * (best["model.raw.onnx"] - best["model.onnx on the crop"])
+    print(", ".join(f"{n} {1000 * s:.2f} ms" for n, s in best.items()), f": raw adds {added:.2f} ms")
+
+
+def _print(
+    title: str,
+    best: dict[tuple[str, int], float],
+    batches: tuple[int, ...],
+    starts: dict[str, float],
+    megabytes: dict[str, float],
+    accuracy: dict[str, float],
+) -> None:
+    table = Table(
+        title=f"{title}; peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB"
+    )
+    per_batch = [f"{what} at {batch}" for batch in batches for what in ("ms", "images/s", "ratio")]
+    for column in ("chain", *per_batch, "start s", "MB", "accuracy"):
+        table.add_column(column, justify="left" if column == "chain" else "right")
+    for name, start in starts.items():
+        cells = []
+        for batch in batches:
+            ms = best[name, batch]
+            cells += [f"{ms:.2f}", f"{1000 * batch / ms:.0f}", f"{ms / best['ours float32', batch]:.2f}"]
+        size = f"{megabytes[name]:.1f}" if name in megabytes else "-"
+        share = f"{accuracy[name]:.2%}" if name in accuracy else "-"
+        table.add_row(name, *cells, f"{start:.2f}", size, share)
+    Console(width=130).print(table)
+
+
+if __name__ == "__main__":
+    main()
