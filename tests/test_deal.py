@@ -35,10 +35,10 @@ def test_the_deal_depends_on_the_seed_and_on_no_order() -> None:
 
 
 def test_a_perfect_partition_is_found() -> None:
-    sizes = [19, 17, 13, 9, 6, 8, 12, 16]  # 25 + 25 + 25 + 25, which the largest first alone misses
+    sizes = [41, 33, 26, 44, 37, 19, 52, 29, 19, 38, 35, 27]  # four parts of 100, which no greedy deal finds
     groups = {str(i): (n, 0) for i, n in enumerate(sizes)}
     parts = deal(groups, (0.25,) * 4, 0)
-    assert [int(_cells(groups, parts, part)[0]) for part in range(4)] == [25] * 4
+    assert [int(_cells(groups, parts, part)[0]) for part in range(4)] == [100] * 4
 
 
 def test_one_huge_group_leaves_the_others_to_the_other_parts() -> None:
@@ -50,7 +50,7 @@ def test_one_huge_group_leaves_the_others_to_the_other_parts() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_small_part_has_several_people_of_each_class(seed: int) -> None:
     # The 200 cells of "one" are exactly the share of the small part, and one person is no sample of people.
-    groups = {"one": (200, 0), **{f"n{i}": (100, 0) for i in range(8)}, **{f"b{i}": (0, 50) for i in range(20)}}
+    groups = {"one": (200, 0), **{f"n{i}": (160, 0) for i in range(5)}, **{f"b{i}": (0, 50) for i in range(20)}}
     parts = deal(groups, (0.8, 0.2), seed)
     assert sum(part == 1 for name, part in parts.items() if groups[name][0]) >= 2
     assert sum(part == 1 for name, part in parts.items() if groups[name][1]) >= 3
