@@ -1,6 +1,6 @@
 """Inference: our ONNX files beside torch and OpenVINO on the same crops, in one run.
 
-    python benchmarks/inference.py --artifacts ARTIFACTS --shards SHARDS --data DATA      # make bench-inference
+    python -m benchmarks.inference --artifacts ARTIFACTS --shards SHARDS --data DATA      # make bench-inference
 
 Chains run in turn, so that a slow moment of the machine meets them all; a time is the least of the repeats. The crops
 are those of valid (noise at another size). Ratio: chain / our float32 at the same batch, below 1 is faster.
