@@ -85,6 +85,13 @@ def test_the_threshold_table_reaches_the_sensitivities_that_it_names() -> None:
     assert rows["sensitivity 95 %"].ppv == pytest.approx(5 / 8)
 
 
+def test_a_sensitivity_that_is_reached_exactly_is_reached() -> None:
+    labels = np.array([0] + [1] * 10)
+    rows = threshold_table(labels, np.array([0.05, *(np.arange(1, 11) / 10)], np.float32), 0.5)
+    (row,) = [row for row in rows if row.name == "sensitivity 90 %"]
+    assert row.threshold == pytest.approx(0.2)
+
+
 def test_the_threshold_table_of_one_class_names_no_sensitivity() -> None:
     rows = threshold_table(np.zeros(3, np.int64), np.array([0.1, 0.2, 0.8], np.float32), 0.5)
     assert not any("sensitivity" in row.name for row in rows)
