@@ -16,6 +16,7 @@ from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
 from contract.manifest import Manifest, load_manifest
 from contract.model_card import FORMAT, METADATA_KEY, ModelCard
+from contract.model_file import DIGEST_KEY, UNSEALED, seal
 from contract.recipe import Recipe
 
 WriteImage = Callable[[Path, np.ndarray], Path]
@@ -122,11 +123,12 @@ def three(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import onnx
 
     folder = tmp_path_factory.mktemp("three")
-    model = onnx.load(exported / "resnet18" / "model.onnx")
-    (entry,) = (prop for prop in model.metadata_props if prop.key == METADATA_KEY)
-    card = ModelCard.from_json(entry.value)
     for arch in ("resnet18", "resnet50", "resnet152"):
-        entry.value = dataclasses.replace(card, arch=arch).to_json()
+        model = onnx.load(exported / "resnet18" / "model.onnx")
+        values = {prop.key: prop for prop in model.metadata_props}
+        entry = values[METADATA_KEY]
+        entry.value = dataclasses.replace(ModelCard.from_json(entry.value), arch=arch).to_json()
+        values[DIGEST_KEY].value = UNSEALED
         (folder / arch).mkdir()
-        onnx.save(model, folder / arch / "model.onnx")
+        (folder / arch / "model.onnx").write_bytes(seal(model.SerializeToString()))
     return folder

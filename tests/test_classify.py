@@ -11,6 +11,7 @@ import pytest
 from build_shards.preprocess import preprocess
 from contract.errors import UserError
 from contract.model_card import METADATA_KEY, ModelCard
+from contract.model_file import DIGEST_KEY, UNSEALED, seal
 from evaluate.cell_image import CellImage, read_cell
 from evaluate.classify import classify, open_networks
 from evaluate.ensemble import ensemble_threshold
@@ -21,7 +22,9 @@ def _change_card(path: Path, **changes: object) -> None:
     model = onnx.load(path)
     (entry,) = (prop for prop in model.metadata_props if prop.key == METADATA_KEY)
     entry.value = dataclasses.replace(ModelCard.from_json(entry.value), **changes).to_json()
-    onnx.save(model, path)
+    (digest,) = (prop for prop in model.metadata_props if prop.key == DIGEST_KEY)
+    digest.value = UNSEALED
+    path.write_bytes(seal(model.SerializeToString()))
 
 
 def test_an_opinion_is_what_the_predictor_says_of_the_crop(three: Path, shards: Path, synthetic_data: Path) -> None:
