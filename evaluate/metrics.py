@@ -3,7 +3,6 @@
 Computed with scikit-learn where it has them; ``None`` where a score is undefined.
 """
 
-import math
 from dataclasses import fields
 
 import numpy as np
@@ -28,7 +27,6 @@ Labels = NDArray[np.int64]
 Probability = NDArray[np.float32]
 NAMES = tuple(field.name for field in fields(Scores))
 BINS = 10  # of a reliability diagram and of the ECE, of equal width
-Z95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
 def decide(probability: Probability, threshold: float) -> Labels:
@@ -111,14 +109,6 @@ def net_benefit(labels: Labels, probability: Probability, thresholds: NDArray[np
     called = probability[None] >= thresholds.astype(np.float32)[:, None]
     hits, alarms = (called & (labels == 1)).mean(axis=1), (called & (labels == 0)).mean(axis=1)
     return hits - alarms * thresholds / (1 - thresholds)
-
-
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209); ``n`` must be above zero."""
-    share, z2 = successes / n, Z95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _bins(labels: Labels, probability: Probability) -> tuple[Bin, ...]:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluate.metrics import wilson_interval
+from contract.interval import wilson_interval
 from evaluate.predictions import Predictions
 from evaluate.report_record import SubjectRow, Vote
 

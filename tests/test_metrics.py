@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+from contract.interval import wilson_interval
 from evaluate.metrics import (
     NAMES,
     calibration_error,
@@ -14,7 +15,6 @@ from evaluate.metrics import (
     reliability,
     score,
     threshold_table,
-    wilson_interval,
 )
 
 LABELS = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 1])
