@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from build_shards.percentile import percentiles
 from build_shards.vahadane import sparse_vectors
 from contract.errors import UserError
 from contract.recipe import TARGET_LENGTHS
@@ -28,9 +29,6 @@ IO = 240.0  # grey level of light that met no stain
 BETA = 0.15  # optical density below which, in any channel, a pixel tells nothing about a stain's direction
 ALPHA = 1.0  # percentile of angles (and 100 - ALPHA) taken as the two stains, against outliers
 MAXIMUM = 99.0  # percentile of concentrations taken as the largest
-
-TAIL = 30  # one in so many values is taken to hold a percentile of ALPHA or MAXIMUM with some to spare
-SAMPLED = 16  # one in so many values tells where that tail begins
 
 # Below these a statistic would be rounding noise blown up. Each lies well under anything seen in a real cell.
 MINIMUM_PIXELS = 100
@@ -166,7 +164,7 @@ def _separate(OD: Floats, method: str) -> tuple[Matrix, Floats, Matrix] | None:
     if HE is None:
         return None
     C = _concentrations(OD, HE, method)
-    maxC = np.concatenate([_percentiles(amounts, MAXIMUM) for amounts in C])
+    maxC = np.concatenate([percentiles(amounts, MAXIMUM) for amounts in C])
     return (HE, C, maxC) if maxC.min() >= MINIMUM_CONCENTRATION else None
 
 
@@ -182,7 +180,7 @@ def _macenko_vectors(ODhat: Floats) -> Matrix | None:
     # LAPACK's signs are anyone's guess: the mean colour lies between 0 and 90 degrees, far from where angles wrap.
     plane = plane * np.where(mean @ plane < 0, -1, 1)
     That = _mix(plane.T, ODhat)
-    phi = _percentiles(np.arctan2(That[1], That[0]), ALPHA, 100 - ALPHA)
+    phi = percentiles(np.arctan2(That[1], That[0]), ALPHA, 100 - ALPHA)
     return _apart(plane @ np.stack([np.cos(phi), np.sin(phi)]))
 
 
@@ -227,31 +225,6 @@ def _mix(matrix: Matrix, planes: Floats) -> Floats:
         for weight, plane in zip(row[1:], planes[1:], strict=True):
             mixed += np.multiply(plane, weight, out=term)
     return out
-
-
-def _percentiles(values: Floats, *percents: float) -> Matrix:
-    """As ``np.percentile``: sorts the outer few per cent alone, at a sixth of its time."""
-    return np.array([_percentile(values, percent) for percent in percents])
-
-
-def _percentile(values: Floats, percent: float) -> float:
-    place = percent / 100 * (len(values) - 1)
-    below = int(place)
-    wanted = [below, min(below + 1, len(values) - 1)]
-    low, high = _ranked(values, wanted) if percent > 50 else -_ranked(-values, [len(values) - 1 - i for i in wanted])
-    return float(low + (high - low) * (place - below))
-
-
-def _ranked(values: Floats, places: list[int]) -> Matrix:
-    """The values at these places of the sorted order, all near its end: float64."""
-    sample = values[::SAMPLED]
-    threshold = np.partition(sample, -(len(sample) // TAIL) - 1)[-(len(sample) // TAIL) - 1]
-    tail = values[values >= threshold]
-    skipped = len(values) - len(tail)
-    if skipped > min(places):  # the sample lied
-        tail, skipped = values, 0
-    inside = [place - skipped for place in places]
-    return np.partition(tail, inside)[inside].astype(np.float64)
 
 
 def _to_levels(values: Floats) -> Pixels:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from build_shards.percentile import percentiles
 from build_shards.preprocess import cell_pixels, preprocess
-from build_shards.stain import _percentiles, fit_target, measure, normalise
+from build_shards.stain import fit_target, measure, normalise
 from build_shards.synthetic import draw_cell
 from contract.recipe import Recipe
 
@@ -130,6 +131,6 @@ def test_percentiles_are_those_of_numpy(seed: int, count: int, kind: str):
         "periodic": np.where(np.arange(count) % 16 == 0, rng.uniform(5, 6, count), rng.uniform(0, 1, count)),
     }[kind].astype(np.float32)  # periodic: the pixels that tell where the tail begins all lie above it, or below
     for sign in (1, -1):
-        found = _percentiles(sign * values, 1, 99)
+        found = percentiles(sign * values, 1, 99)
         np.testing.assert_array_equal(found, [plain_percentile(sign * values, p) for p in (1, 99)])
         np.testing.assert_allclose(found, np.percentile(sign * values.astype(np.float64), [1, 99]), rtol=1e-12)
