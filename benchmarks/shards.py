@@ -43,6 +43,7 @@ PACKAGES = (
     "torch-staintools",
     "webdataset",
 )
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # one a process: a chain is timed on one core
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def _time(
     """Milliseconds a cell in one process, and images a second in two, by the chain's name."""
     one, two = {chain.name: float("inf") for chain in chains}, {chain.name: 0.0 for chain in chains}
     context = get_context("spawn")
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # before a process starts: BLAS reads them when it is loaded
     with ProcessPoolExecutor(1, context) as first, ProcessPoolExecutor(1, context) as second:
         for _ in range(repeats):
             for chain in chains:
@@ -126,7 +128,6 @@ def _both(first: Executor, second: Executor, chain: Chain, cells: list[Cell], sc
 
 def run_chain(chain: Chain, cells: Sequence[Cell], scratch: Path) -> float:
     """Build ``cells`` with one chain in this process: seconds."""
-    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     cv2.setNumThreads(1)
     if chain.library.startswith("torch"):
         import torch
