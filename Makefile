@@ -78,7 +78,7 @@ test: $(SETUP_DEV)  ## lint, format check, type check and tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: $(SETUP_DEV)  ## time the builder beside its peers: make bench DATA=folder (default: synthetic cells)
 	PYTHONPATH=. $(PY) benchmarks/shards.py $(if $(DATA),--data "$(DATA)") $(FLAGS)
