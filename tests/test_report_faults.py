@@ -109,12 +109,12 @@ def test_without_an_exported_network_it_says_how_to_make_one(tmp_path: Path, sha
 
 
 def test_an_unlabelled_split_cannot_be_scored_and_an_unknown_one_lists_the_splits(
-    artifacts: Path, shards: Path
+    unreported: Path, shards: Path
 ) -> None:
     with pytest.raises(UserError, match="labels are unknown"):
-        report(Report(shards=shards, artifacts=artifacts, split="test"))
+        report(Report(shards=shards, artifacts=unreported, split="test"))
     with pytest.raises(UserError, match="there are train, valid, test"):
-        report(Report(shards=shards, artifacts=artifacts, split="tset"))
+        report(Report(shards=shards, artifacts=unreported, split="tset"))
 
 
 def test_a_prediction_that_is_not_a_number_stops_with_the_key(
