@@ -2,8 +2,9 @@
 
     python -m benchmarks.inference --artifacts ARTIFACTS --shards SHARDS --data DATA      # make bench-inference
 
-Chains run in turn, so that a slow moment of the machine meets them all; a time is the least of the repeats. The crops
-are those of valid (noise at another size). Ratio: chain / our float32 at the same batch, below 1 is faster.
+Chains run in turn, so that a slow moment of the machine meets them all: a pause in which the threads of the one before
+fall asleep, a call to warm up, a timed call; the least of the repeats counts. The crops are those of valid (noise at
+another size). Ratio: chain / our float32 at the same batch, below 1 is faster.
 """
 
 import copy
@@ -40,6 +41,7 @@ from train.resnet import build_resnet
 
 Images = NDArray[np.uint8]
 Chain = Callable[[Images], Any]  # uint8 [N, size, size, 3] -> logits [N, 2]
+PAUSE = 0.05  # seconds; idle threads of a library go on spinning for some time, and disturb whoever is timed
 
 
 @dataclass(frozen=True)
@@ -166,11 +168,12 @@ def _openvino(data: bytes, threads: int, precision: str | None) -> Chain:
 
 
 def _time(chains: dict[str, Chain], images: Images, repeats: int) -> dict[str, float]:
+    """Seconds of a call, by chain: the least of ``repeats`` turns."""
     best = dict.fromkeys(chains, float("inf"))
-    for chain in chains.values():
-        chain(images)
     for _ in range(repeats):
         for name, chain in chains.items():
+            time.sleep(PAUSE)
+            chain(images)  # untimed: its own threads wake up, its weights come back to the cache
             began = time.perf_counter()
             chain(images)
             best[name] = min(best[name], time.perf_counter() - began)
