@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tars import Members, members_of, tar_bytes
 
 from build_shards.dataset import read_dataset
 from build_shards.shards import build
@@ -22,27 +23,11 @@ from contract.shard_reader import SplitReader, index_tar
 
 SHARD = "valid-000000.tar"
 FLIPS = 300
-Members = list[tuple[str, bytes]]
 
 
 @pytest.fixture
 def copied(shards: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(shards, tmp_path / "shards"))
-
-
-def members_of(path: Path) -> Members:
-    with tarfile.open(path) as tar:
-        return [(member.name, tar.extractfile(member).read()) for member in tar]  # type: ignore[union-attr]
-
-
-def tar_bytes(members: Members) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
 
 
 def listed(manifest: Manifest, name: str, data: bytes) -> Manifest:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tars import members_of, tar_bytes
 
 from build_shards.dataset import read_dataset
 from build_shards.preprocess import preprocess, read_image
@@ -17,28 +18,12 @@ from contract.publish import file_sha256
 from contract.shard_reader import SplitReader
 
 SHARD = "valid-000000.tar"
-Members = list[tuple[str, bytes]]
 
 
 @pytest.fixture
 def copied(shards: Path, tmp_path: Path) -> Path:
     """A copy of the built shards that a test may damage."""
     return Path(shutil.copytree(shards, tmp_path / "shards"))
-
-
-def members_of(path: Path) -> Members:
-    with tarfile.open(path) as tar:
-        return [(member.name, tar.extractfile(member).read()) for member in tar]  # type: ignore[union-attr]
-
-
-def tar_bytes(members: Members) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
 
 
 def relist(folder: Path, manifest: Manifest, data: bytes, **changes: object) -> Manifest:
