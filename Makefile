@@ -50,7 +50,7 @@ baseline: $(SETUP)  ## the classical baseline, in seconds (SHARDS="f1 f2 ...": f
 	$(PY) -m train baseline --shards $(SHARDS) --artifacts "$(ARTIFACTS)" $(if $(SEED),--seed $(SEED)) $(FLAGS)
 
 TRAINED := $(foreach n,$(NETWORKS),$(wildcard $(ARTIFACTS)/$(n)/best.pt))
-export: $(SETUP) $(TRAINED:best.pt=model.onnx)  ## export every trained network to ONNX, verified against torch
+export: $(SETUP) $(TRAINED:best.pt=model.onnx)  ## export every trained network to ONNX, verified (DATA=folder: the raw file also on its raw cells)
 	@test -n "$(TRAINED)" || $(PY) -m export --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)"
 
 evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python evaluate/run.py)
@@ -110,8 +110,10 @@ $(SETUP_DEV): requirements-dev.txt $(SETUP)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-$(ARTIFACTS)/%/model.onnx: $(ARTIFACTS)/%/best.pt | $(SETUP)
-	$(PY) -m export --arch $* --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)"
+# What asks for more than the file that is there makes it anew.
+.PHONY: anew
+$(ARTIFACTS)/%/model.onnx: $(ARTIFACTS)/%/best.pt $(if $(DATA)$(FLAGS)$(FORCE),anew) | $(SETUP)
+	$(PY) -m export --arch $* --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)" $(if $(DATA),--data "$(DATA)") $(FLAGS)
 
 # The synthetic line: small and brief, in a folder of its own, so that it never mixes with real cells.
 $(SYNTHETIC)/data/train.csv: | $(SETUP)

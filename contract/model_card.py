@@ -48,7 +48,8 @@ class ModelCard:
     threshold: float = 0.5  # a cell whose calibrated probability of label 1 reaches it is called label 1
     operating_point: str = "default 0.5"  # why that threshold: or "balanced", or "sensitivity 0.95"
     samples: int = 0  # n of the metrics; 0 in a checkpoint
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)  # 95 %, of the metrics of the same name
+    # 95 %: of the metric of the same name, images taken for independent; NAME_people: people drawn anew
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     calibration: tuple[str, ...] = ()  # keys of the training cells that the int8 ranges were measured on
     float_layers: tuple[str, ...] = ()  # convolutions that int8 left in float32
     verification: dict[str, float] = field(default_factory=dict)  # largest errors found before publishing

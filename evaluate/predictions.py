@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.bootstrap import people_of
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.shard_reader import SplitReader
@@ -43,10 +44,7 @@ class Cells:
     @property
     def people(self) -> list[str] | None:
         """The person of each cell: identity, else subject, else the cell alone; ``None`` where no subject is known."""
-        if not any(self.subjects):
-            return None
-        named = zip(self.identities, self.subjects, self.keys, strict=True)
-        return [f"identity {i}" if i else f"subject {s}" if s else f"cell {key}" for i, s, key in named]
+        return people_of(self.subjects, self.identities, self.keys)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ import onnxruntime
 import scipy
 import sklearn
 
+from contract.bootstrap import LEVEL, RESAMPLES, SEED
 from contract.errors import UserError
 from contract.manifest import Manifest
 from evaluate.agreement import compare_pairs
-from evaluate.bootstrap import LEVEL, RESAMPLES, SEED, score_with_intervals
+from evaluate.bootstrap import score_with_intervals
 from evaluate.gallery import confident_errors
 from evaluate.metrics import confusion, reliability, threshold_table
 from evaluate.predictions import Cells, Predictions

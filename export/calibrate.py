@@ -3,12 +3,14 @@
 Three numbers only, on all of the split; the card says that they were chosen there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from contract.bootstrap import IMAGES, PEOPLE, Interval, percentile_interval, resamples, weighted_ranks, weighted_share
 from contract.errors import UserError
 from contract.interval import wilson_interval
 
@@ -44,7 +46,8 @@ def read_operating_point(text: str) -> OperatingPoint:
 def fit_temperature(logits: Logits, labels: Labels) -> float:
     """The temperature of least mean cross-entropy (Guo et al. 2017, arXiv:1706.04599, section 4.2).
 
-    The loss is convex in the inverse temperature, so its slope is bisected; the result stays within ``TEMPERATURES``.
+    The loss is convex in the inverse temperature, so its slope is bisected. Where none within ``TEMPERATURES`` is the
+    best (every cell is told rightly, or they are told no better than by chance), there is nothing to fit: 1.
     """
     margin = logits[:, 1].astype(np.float64) - logits[:, 0]
 
@@ -52,6 +55,8 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
         return float(((probabilities(logits, 1 / inverse) - labels) * margin).mean())
 
     low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
+    if not slope(low) < 0 < slope(high):
+        return 1.0
     for _ in range(100):
         middle = (low + high) / 2
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
@@ -68,7 +73,8 @@ def choose_threshold(probability: NDArray[np.float64], labels: Labels, point: Op
     """The threshold of an operating point, half way between two probabilities so that rounding moves no cell over it.
 
     "balanced" has the largest mean of sensitivity and specificity, and of equals the one nearest to 0.5; a sensitivity
-    has the largest threshold that reaches it. Raises ``UserError`` where a class is absent, so that neither exists.
+    has the largest threshold that reaches it. Raises ``UserError`` where a class is absent, so that neither exists, and
+    where no threshold above zero reaches the sensitivity: a blast's probability is exactly zero.
     """
     if point.name == "default 0.5":
         return 0.5
@@ -80,7 +86,10 @@ def choose_threshold(probability: NDArray[np.float64], labels: Labels, point: Op
     sensitivity = 1 - np.searchsorted(blasts, thresholds) / len(blasts)
     specificity = np.searchsorted(normals, thresholds) / len(normals)
     if point.sensitivity is not None:
-        return float(thresholds[sensitivity >= point.sensitivity - 1e-12].max())
+        reached = thresholds[sensitivity >= point.sensitivity - 1e-12]
+        if not len(reached):
+            raise UserError(f"--operating-point {point.sensitivity:g}: no threshold on valid reaches that sensitivity")
+        return float(reached.max())
     balanced = sensitivity + specificity
     best = thresholds[balanced >= balanced.max() - 1e-12]
     return float(best[np.abs(best - 0.5).argmin()])
@@ -88,29 +97,50 @@ def choose_threshold(probability: NDArray[np.float64], labels: Labels, point: Op
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics of a file on the validation split, by name, and 95 % intervals (Wilson) of those that are shares."""
+    """Metrics of a file on the validation split, by name, and 95 % intervals of those that are shares, and of AUROC.
+
+    ``NAME`` takes images for independent: Wilson's for a share, bootstrap for AUROC. ``NAME_people`` draws people anew.
+    """
 
     metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
+    intervals: dict[str, Interval]
 
 
-def score(logits: Logits, labels: Labels, temperature: float, threshold: float) -> Scores:
+def score(
+    logits: Logits, labels: Labels, temperature: float, threshold: float, people: Sequence[str] | None = None
+) -> Scores:
     """Accuracy, sensitivity, specificity, AUROC, mean cross-entropy and expected calibration error (Guo et al.).
 
-    Those of an absent class are left out.
+    Those of an absent class are left out; so are intervals over people where ``people``, the person of each cell, is
+    ``None``.
     """
-    probability = probabilities(logits, temperature)
-    correct = (probability >= threshold) == (labels == 1)
-    shares = {"accuracy": correct, "sensitivity": correct[labels == 1], "specificity": correct[labels == 0]}
-    shares = {f"valid_{name}": right for name, right in shares.items() if len(right)}
-    metrics = {name: float(right.mean()) for name, right in shares.items()}
+    probability, blast = probabilities(logits, temperature), labels == 1
+    correct = (probability >= threshold) == blast
+    among = {"accuracy": blast | True, "sensitivity": blast, "specificity": ~blast}
+    among = {f"valid_{name}": cells for name, cells in among.items() if cells.any()}
+    metrics = {name: float(correct[cells].mean()) for name, cells in among.items()}
     if len(np.unique(labels)) == 2:
         metrics["valid_auroc"] = float(roc_auc_score(labels, probability))
+    scored = tuple(metrics)
     metrics["valid_loss"] = cross_entropy(logits, labels, temperature)
     metrics["valid_loss_uncalibrated"] = cross_entropy(logits, labels, 1.0)
     metrics["valid_calibration_error"] = calibration_error(probability, labels)
     metrics["valid_calibration_error_uncalibrated"] = calibration_error(probabilities(logits, 1.0), labels)
-    return Scores(metrics, {name: wilson_interval(int(right.sum()), len(right)) for name, right in shares.items()})
+
+    def drawn_anew(name: str, stream: int) -> Interval | None:
+        parts = [
+            weighted_share(correct, among[name], weights)
+            if name in among
+            else weighted_ranks(blast, probability, weights)[0]
+            for weights in resamples(people, len(labels), stream)
+        ]
+        return percentile_interval(np.concatenate(parts)) if parts else None
+
+    found = {name: wilson_interval(int(correct[cells].sum()), int(cells.sum())) for name, cells in among.items()}
+    by_bootstrap = {name: drawn_anew(name, IMAGES) for name in scored if name not in among}
+    by_people = {f"{name}_people": drawn_anew(name, PEOPLE) for name in scored}
+    found |= {name: interval for name, interval in (by_bootstrap | by_people).items() if interval is not None}
+    return Scores(metrics, found)
 
 
 def cross_entropy(logits: Logits, labels: Labels, temperature: float) -> float:

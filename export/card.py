@@ -46,9 +46,12 @@ def card_text(card: ModelCard, name: str) -> str:
         ],
         "Intended use and limits": [card.intended_use, *card.limits],
         f"On the validation split (n = {card.samples or 'unknown'}; 95 % intervals of images as if independent)": [
-            _metric(name, value, card.intervals.get(name)) for name, value in card.metrics.items()
+            _metric(name, value, card.intervals) for name, value in card.metrics.items()
         ],
-        "Compared before it was published": [f"{key} {value:.3g}" for key, value in card.verification.items()],
+        "Compared before it was published": [
+            *_raw_cells(card),
+            *(f"{key} {value:.3g}" for key, value in card.verification.items()),
+        ],
         "Pixels": [
             f"recipe: {', '.join(f'{key} {value}' for key, value in vars(card.recipe).items())}",
             f"mean {_numbers(card.mean)}, std {_numbers(card.std)} of the training split's cell pixels (RGB, 0..255)",
@@ -72,9 +75,19 @@ def _input(card: ModelCard) -> str:
     return f"crops, uint8 [N, {size}, {size}, 3] RGB, as a shard holds them"
 
 
-def _metric(name: str, value: float, interval: tuple[float, float] | None) -> str:
-    spread = "" if interval is None else f" ({interval[0]:.4f} to {interval[1]:.4f})"
-    return f"{name} {value:.4f}{spread}"
+def _raw_cells(card: ModelCard) -> list[str]:
+    """What the raw variant was compared on."""
+    if card.variant != "raw":
+        return []
+    drawn, real = (int(card.verification.get(name, 0)) for name in ("raw_drawn_cells", "raw_cells"))
+    of_valid = f"the {real} raw images of valid" if real else "no raw image of valid (export had no --data)"
+    return [f"with the builder and model.onnx: on {drawn} drawn cells and {of_valid}"]
+
+
+def _metric(name: str, value: float, intervals: dict[str, tuple[float, float]]) -> str:
+    said = {"": intervals.get(name), "; people drawn anew: ": intervals.get(f"{name}_people")}
+    spread = "".join(f"{word}{found[0]:.4f} to {found[1]:.4f}" for word, found in said.items() if found)
+    return f"{name} {value:.4f}" + (f" ({spread})" if spread else "")
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -10,6 +10,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from contract.bootstrap import people_of
 from contract.errors import UserError
 from contract.manifest import NAME, load_manifest
 from contract.model_card import ModelCard
@@ -49,12 +50,17 @@ class Cells:
     train: SplitReader
     valid: SplitReader
     labels: NDArray[np.int64]  # of valid
+    people: list[str] | None  # the person of each cell of valid, where they are known
 
 
 def export_network(arch: str, plan: Plan) -> None:
     """Publish ARTIFACTS/ARCH/model.onnx and the variants that pass; raises ``UserError`` where model.onnx does not."""
     card, network = _load(arch, plan.artifacts)
     cells = _open_cells(plan.shards, card)
+    if cells is None and plan.data is not None:
+        raise UserError(
+            f"--data {plan.data}: needs --shards of this network, which say what valid is: not {plan.shards}"
+        )
     graph = translate(network, card)
     logits = None
     if cells is None:
@@ -87,20 +93,23 @@ def _open_cells(shards: Path, card: ModelCard) -> Cells | None:
         return None
     manifest = load_manifest(shards)
     valid = SplitReader(shards, manifest, "valid")
-    labels = np.array([sample.label for sample in valid.samples], np.int64)
-    return Cells(SplitReader(shards, manifest, "train"), valid, labels)
+    identities = [manifest.identities.get(subject or "") for subject in valid.subjects]
+    people = people_of(valid.subjects, identities, [sample.key for sample in valid.samples])
+    return Cells(SplitReader(shards, manifest, "train"), valid, valid.labels, people)
 
 
 def _calibrate(card: ModelCard, logits: NDArray[np.float32], cells: Cells, point: OperatingPoint) -> ModelCard:
     temperature = fit_temperature(logits, cells.labels)
+    if temperature == 1:
+        print("note: no temperature fits valid better than all others (no error there, or chance): not calibrated")
     threshold = choose_threshold(probabilities(logits, temperature), cells.labels, point)
     card = replace(card, temperature=temperature, threshold=threshold, operating_point=point.name)
-    return _scored(card, logits, cells.labels)
+    return _scored(card, logits, cells)
 
 
-def _scored(card: ModelCard, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> ModelCard:
-    found = score(logits, labels, card.temperature, card.threshold)
-    return replace(card, metrics=found.metrics, intervals=found.intervals, samples=len(labels))
+def _scored(card: ModelCard, logits: NDArray[np.float32], cells: Cells) -> ModelCard:
+    found = score(logits, cells.labels, card.temperature, card.threshold, cells.people)
+    return replace(card, metrics=found.metrics, intervals=found.intervals, samples=len(cells.labels))
 
 
 def _publish_float32(
@@ -144,7 +153,7 @@ def _publish_int8(
         gates.append(compare_decisions(_decisions(logits, card), _decisions(found, card), cells.labels))
         if gates[-1].passed:
             stated = replace(
-                _scored(card, found, cells.labels),
+                _scored(card, found, cells),
                 calibration=keys,
                 float_layers=(*float_layers, "fc"),
                 verification=_differences(logits, found, card, gates[-1]),

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluate.bootstrap import draw_weights, percentile_interval, score_with_intervals, weighted_scores
+from contract.bootstrap import draw_weights, percentile_interval
+from evaluate.bootstrap import score_with_intervals, weighted_scores
 from evaluate.metrics import NAMES, score
 
 N = 60
@@ -54,7 +55,7 @@ def test_a_cluster_is_drawn_whole_and_as_many_are_drawn_as_there_are() -> None:
 
 def test_the_interval_is_that_of_an_explicit_bootstrap() -> None:
     labels, probability = _cells(3)
-    found = score_with_intervals(labels, probability, 0.5, None, resamples=4000)
+    found = score_with_intervals(labels, probability, 0.5, None, number=4000)
     rng = np.random.default_rng(7)
     drawn = rng.integers(0, N, (4000, N))
     accuracies = ((probability >= 0.5) == labels)[drawn].mean(axis=1)
@@ -68,7 +69,7 @@ def test_people_whose_cells_stand_and_fall_together_widen_the_interval() -> None
     labels = np.repeat(np.arange(12) % 2, 10)
     right = np.repeat(np.arange(12) % 4 != 3, 10)
     probability = np.where(right == (labels == 1), 0.9, 0.1).astype(np.float32)
-    accuracy = score_with_intervals(labels, probability, 0.5, people, resamples=1000).accuracy
+    accuracy = score_with_intervals(labels, probability, 0.5, people, number=1000).accuracy
     assert accuracy.clustered is not None
     assert accuracy.by_image is not None
     width, by_image = np.diff(accuracy.clustered)[0], np.diff(accuracy.by_image)[0]

@@ -192,6 +192,15 @@ def test_second_export_gives_the_same_bytes(exported: Exported) -> None:
     assert to_onnx(exported.network, stated) == exported.path.read_bytes()
 
 
+def test_card_has_intervals_of_people_and_auroc(exported: Exported) -> None:
+    stated = load_card(exported.path)
+    names = {f"valid_{name}{kind}" for name in ("accuracy", "auroc") for kind in ("", "_people")}
+    assert names <= set(stated.intervals)
+    for name in ("valid_accuracy", "valid_auroc"):
+        low, high = stated.intervals[f"{name}_people"]
+        assert low <= stated.metrics[name] <= high
+
+
 def test_wrong_graph_is_refused_and_the_earlier_file_stays(
     exported: Exported, shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +222,11 @@ def test_shards_of_another_build_are_not_compared(
     printed = capsys.readouterr().out
     assert "note: " in printed
     assert "on 23 images" in printed
+
+
+def test_data_without_the_shards_of_the_network_is_refused(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--data .*: needs --shards of this network"):
+        run_export(exported.artifacts, tmp_path, "resnet18", "--data", str(tmp_path))
 
 
 def test_missing_checkpoint_is_a_users_mistake(shards: Path, tmp_path: Path) -> None:

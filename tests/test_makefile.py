@@ -39,3 +39,14 @@ def test_folders_of_one_name_do_not_hide_targets() -> None:
     for target in ("shards", "train", "export", "evaluate"):
         plan = _make("-n", target, "DATA=x").stdout
         assert ".venv/bin/python" in plan, f"make {target} would do nothing"
+
+
+def test_export_is_made_anew_with_the_folder_of_raw_images(tmp_path: Path) -> None:
+    (tmp_path / "resnet50").mkdir()
+    for name in ("best.pt", "model.onnx"):
+        (tmp_path / "resnet50" / name).touch()
+    artifacts = f"ARTIFACTS={tmp_path}"
+    assert "-m export" not in _make("-n", "export", artifacts).stdout.replace("|| .venv/bin/python -m export", "")
+    plan = _make("-n", "export", artifacts, "DATA=my cells", "FLAGS=--operating-point 0.95").stdout
+    assert f'-m export --arch resnet50 --artifacts "{tmp_path}"' in plan
+    assert '--data "my cells" --operating-point 0.95' in plan
