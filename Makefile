@@ -14,13 +14,14 @@ SYNTHETIC := artifacts/synthetic
 COMMON = $(FLAGS) $(if $(FORCE),--force)
 
 .DELETE_ON_ERROR:
-.PHONY: synthetic help setup shards verify audit preview train baseline export evaluate demo demo-web report handin test bench bench-loader bench-train bench-inference format clean
+.PHONY: synthetic help setup shards verify audit preview train baseline export evaluate course publish demo demo-web report handin test bench bench-loader bench-train bench-inference format clean
 
 synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synthetic cells: draw, build, train, export, evaluate
 	@$(PY) -m evaluate summary --artifacts $(SYNTHETIC)
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+	@echo; cat train/expected.md
 
 setup: $(SETUP)  ## make .venv from requirements.txt, nothing else
 
@@ -51,17 +52,42 @@ baseline: $(SETUP)  ## the classical baseline, in seconds (SHARDS="f1 f2 ...": f
 
 TRAINED := $(foreach n,$(NETWORKS),$(wildcard $(ARTIFACTS)/$(n)/best.pt))
 export: $(SETUP) $(TRAINED:best.pt=model.onnx)  ## export every trained network to ONNX, verified (DATA=folder: the raw file also on its raw cells)
-	@test -n "$(TRAINED)" || $(PY) -m export --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)"
+	@test -n "$(TRAINED)" || $(PY) -m export --artifacts "$(ARTIFACTS)" --shards $(SHARDS)
 
 evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python evaluate/run.py)
-	$(PY) evaluate/run.py --shards "$(SHARDS)" --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
+	$(PY) evaluate/run.py --shards $(SHARDS) --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
 
-demo: $(SETUP)  ## classify raw images, files or a folder: make demo IMAGES="a.bmp b.png"
-	@test -n "$(IMAGES)" || { echo 'error: IMAGES is not set: make demo IMAGES="a.bmp b.png" (files or a folder)' >&2; exit 2; }
-	$(PY) -m evaluate demo --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS) $(IMAGES)
+# What a network of the course's results has of its own: px of its shards, flags of its training. Nothing: the defaults.
+COURSE_SIZE_resnet18 :=
+COURSE_SIZE_resnet50 :=
+COURSE_SIZE_resnet152 :=
+COURSE_FLAGS_resnet18 :=
+COURSE_FLAGS_resnet50 := --epochs 6 --ema-decay 0.99 --warmup-epochs 1
+COURSE_FLAGS_resnet152 := --epochs 6 --start-size 64 --ema-decay 0.99 --warmup-epochs 1
+COURSE := docs/results/course
+px = $(or $(COURSE_SIZE_$(1)),112)
+COURSE_SHARDS := $(sort $(foreach n,$(NETWORKS),$(SHARDS)/$(call px,$(n))px))
+BASELINE_SHARDS := $(SHARDS)/$(call px,resnet18)px
+course: $(SETUP)  ## everything of docs/results/course again, a day on 2 cores: make course DATA=folder ARTIFACTS=artifacts/course
+	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
+	for folder in $(COURSE_SHARDS); do size=$${folder##*/}; $(MAKE) shards SPLIT=given SIZE=$${size%px} SHARDS=$$folder || exit; done
+	$(foreach n,$(NETWORKS),$(MAKE) train ARCH=$(n) SHARDS=$(SHARDS)/$(call px,$(n))px FLAGS="$(COURSE_FLAGS_$(n))" &&) true
+	$(MAKE) baseline SHARDS=$(BASELINE_SHARDS)
+	$(MAKE) export SHARDS="$(COURSE_SHARDS)"
+	$(MAKE) evaluate SHARDS="$(BASELINE_SHARDS) $(filter-out $(BASELINE_SHARDS),$(COURSE_SHARDS))"
+	$(MAKE) publish
+
+publish: $(SETUP)  ## copy the report's CSVs, histories and figures to docs/results/course
+	$(PY) -m evaluate publish --artifacts "$(ARTIFACTS)" --out "$(COURSE)"
+
+DRAWN := $(SYNTHETIC)/data/synthetic/valid
+demo: $(SETUP) $(if $(IMAGES),,$(SYNTHETIC)/data/train.csv)  ## classify raw images: make demo IMAGES="a.bmp folder" (unset: two drawn cells)
+	@test -n "$(IMAGES)" || echo 'IMAGES is not set: two drawn cells, which prove nothing; real ones: make demo IMAGES="a.bmp folder"'
+	$(PY) -m evaluate demo --artifacts "$(ARTIFACTS)" $(foreach s,$(SHARDS),--shards "$(s)") $(if $(DEVICE),--device $(DEVICE)) $(FLAGS) \
+	  $(or $(IMAGES),$(DRAWN)/0.bmp $(DRAWN)/1.bmp)
 
 demo-web: $(SETUP)  ## the demo as a web page of this machine alone: drop cells, read verdicts (PORT=8765, INT8=1)
-	$(PY) -m evaluate web --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)" $(if $(DEVICE),--device $(DEVICE)) $(if $(PORT),--port $(PORT)) \
+	$(PY) -m evaluate web --artifacts "$(ARTIFACTS)" $(foreach s,$(SHARDS),--shards "$(s)") $(if $(DEVICE),--device $(DEVICE)) $(if $(PORT),--port $(PORT)) \
 	  $(if $(INT8),--int8) $(FLAGS)
 
 WORDS ?= docs/report
@@ -113,7 +139,7 @@ $(SETUP_DEV): requirements-dev.txt $(SETUP)
 # What asks for more than the file that is there makes it anew.
 .PHONY: anew
 $(ARTIFACTS)/%/model.onnx: $(ARTIFACTS)/%/best.pt $(if $(DATA)$(FLAGS)$(FORCE),anew) | $(SETUP)
-	$(PY) -m export --arch $* --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)" $(if $(DATA),--data "$(DATA)") $(FLAGS)
+	$(PY) -m export --arch $* --artifacts "$(ARTIFACTS)" --shards $(SHARDS) $(if $(DATA),--data "$(DATA)") $(FLAGS)
 
 # The synthetic line: small and brief, in a folder of its own, so that it never mixes with real cells.
 $(SYNTHETIC)/data/train.csv: | $(SETUP)

@@ -1,6 +1,7 @@
 """One raw image through every exported network and their ensemble: what the demonstrations show."""
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ class Opinion:
     threshold: float  # at or above it the verdict is label 1
     milliseconds: float  # of the network alone, without decoding and cropping
     cam: NDArray[np.float32] | None  # [2, h, w]; the ensemble has none
+    crop: NDArray[np.uint8] | None  # the cell as this network sees it; the ensemble has none
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,24 @@ class Networks:
     ranges: dict[str, TrainingRange | None]  # by manifest digest
 
 
-def open_networks(artifacts: Path, shards: Path, device: str, threads: int, int8: bool) -> Networks:
+def open_networks(artifacts: Path, shards: Sequence[Path], device: str, threads: int, int8: bool) -> Networks:
     """Open every exported network below ``artifacts``, side by side; ``int8`` takes ``model.int8.onnx`` instead.
+
+    ``shards`` are the folders that may hold the networks' training cells, whose range images are compared with.
 
     Raises ``UserError`` when there is none, one cannot be used, a wanted int8 file is missing, or class names differ.
     """
     paths = find_networks(artifacts, ARCHS)
     if int8:
         paths = {arch: _int8(path) for arch, path in paths.items()}
+    return open_files(paths, artifacts, shards, device, threads)
+
+
+def open_files(paths: dict[str, Path], ranges: Path, shards: Sequence[Path], device: str, threads: int) -> Networks:
+    """Open these files, by architecture; ``ranges`` is the folder that keeps the range of their training cells.
+
+    Raises ``UserError`` when one cannot be used or class names differ.
+    """
     with ThreadPoolExecutor(len(paths)) as pool:
         predictors = dict(
             zip(paths, pool.map(lambda path: Predictor(path, device, threads), paths.values()), strict=True)
@@ -67,7 +79,7 @@ def open_networks(artifacts: Path, shards: Path, device: str, threads: int, int8
                 f"{predictor.path}: knows {predictor.card.classes}, {first.path} knows {first.card.classes}"
             )
     digests = dict.fromkeys(predictor.card.manifest_digest for predictor in predictors.values())
-    return Networks(predictors, {digest: load_range(artifacts, shards, digest) for digest in digests})
+    return Networks(predictors, {digest: load_range(ranges, shards, digest) for digest in digests})
 
 
 def classify(cell: CellImage, networks: Networks, source: str) -> Classified:
@@ -99,7 +111,7 @@ def _ask(predictor: Predictor, crop: NDArray[np.uint8]) -> Opinion:
     milliseconds = 1000 * (time.perf_counter() - began)
     label = int(prediction.labels[0])
     name, probability = predictor.card.classes[label], float(prediction.probability[0])
-    return Opinion(label, name, probability, prediction.threshold, milliseconds, prediction.cam[0])
+    return Opinion(label, name, probability, prediction.threshold, milliseconds, prediction.cam[0], crop)
 
 
 def _ensemble(opinions: list[Opinion], classes: tuple[str, ...]) -> Opinion:
@@ -107,7 +119,7 @@ def _ensemble(opinions: list[Opinion], classes: tuple[str, ...]) -> Opinion:
     probability = float(np.mean([opinion.probability for opinion in opinions]))
     threshold = float(np.mean([opinion.threshold for opinion in opinions]))
     label = int(probability >= threshold)
-    return Opinion(label, classes[label], probability, threshold, sum(o.milliseconds for o in opinions), None)
+    return Opinion(label, classes[label], probability, threshold, sum(o.milliseconds for o in opinions), None, None)
 
 
 def _int8(path: Path) -> Path:

@@ -17,6 +17,8 @@ COMMANDS = {
     "web": ("evaluate.web", "Web", "web"),
     "paper": ("evaluate.paper", "Paper", "paper"),
     "handin": ("evaluate.handin", "Handin", "handin"),
+    "keep": ("evaluate.pretrained", "Keep", "keep"),
+    "publish": ("evaluate.publish", "Publish", "publish"),
 }
 
 

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from contract.errors import UserError
 from evaluate.cell_image import SUFFIXES, read_cell
-from evaluate.classify import Classified, Networks, Opinion, classify, open_networks
+from evaluate.classify import Classified, Networks, Opinion, classify
+from evaluate.pretrained import open_or_pretrained
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Demo:
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]  # image files, or folders of them
     artifacts: Path = Path("artifacts")  # folder of the exported networks; pictures go to ARTIFACTS/demo/
-    shards: Path = Path("shards")  # of the training cells, whose size and stain images are compared with
+    shards: tyro.conf.UseAppendAction[tuple[Path, ...]] = (Path("shards"),)  # further folders of training cells, whose
+    # size and stain images are compared with; each network takes its own
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto says which provider it took
     workers: int = 0  # onnxruntime threads; 0: one a core
     int8: bool = False  # take model.int8.onnx of every network
@@ -36,7 +38,7 @@ def demo(command: Demo) -> list[Path]:
     for path in paths:  # all of them first: a bad file among many ends the demonstration before it begins
         read_cell(path)
     began = time.perf_counter()
-    networks = open_networks(command.artifacts, command.shards, command.device, command.workers, command.int8)
+    networks = open_or_pretrained(command.artifacts, command.shards, command.device, command.workers, command.int8)
     opened = time.perf_counter() - began
     found, pictures = {}, []
     for number, path in enumerate(tqdm(paths, unit="cell", leave=False, disable=None)):
@@ -112,9 +114,9 @@ def _draw(path: Path, classified: Classified, networks: Networks, picture: Path)
     from evaluate.figures import draw_activation  # matplotlib takes a second: a mistake is told before that
 
     maps = {
-        f"{arch}: {o.name} ({o.label}), P(blast) {o.probability:.3f}": o.cam
+        f"{arch}: {o.name} ({o.label}), P(blast) {o.probability:.3f}": (o.crop, o.cam)
         for arch, o in classified.opinions.items()
-        if o.cam is not None
+        if o.crop is not None and o.cam is not None
     }
     dataset = next(iter(networks.predictors.values())).card.dataset
     draw_activation(classified.crop, maps, f"{path.name} (networks trained on: {dataset})", picture)

@@ -9,6 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from contract.baseline import NAME as BASELINE
 from contract.publish import publish_bytes
 from evaluate.gallery import BLUE_ORANGE, OPACITY, split_picture
 from evaluate.rendering import BLUE, DPI, ON_DARK, ON_LIGHT, PAPER, STYLE, png_bytes
@@ -80,31 +81,34 @@ def draw_gallery(
     panels = np.atleast_2d(figure.subplots(rows, columns))
     for panel in panels.flat:
         panel.set_axis_off()
+    with_map = name != BASELINE
     for panel, error in zip(panels.flat, errors, strict=False):
-        panel.imshow(np.concatenate(split_picture(pictures[error.picture]), axis=1))
+        panel.imshow(np.concatenate(split_picture(pictures[error.picture])[: 1 + with_map], axis=1))
         who = f", subject {error.subject}" if error.subject else ""
         verdict = f"{classes[error.label]}, called {classes[error.verdict]}: P(blast) {error.probability:.3f}"
         panel.set_title(f"{error.key}{who}\n{verdict}", fontsize=8)
-    figure.suptitle(
-        f"{name}: the most confident errors. Left the cell, right the evidence: blue for normal, orange for blast",
-        fontsize=10,
-    )
+    legend = ". Left the cell, right the evidence: blue for normal, orange for blast" if with_map else ""
+    figure.suptitle(f"{name}: the most confident errors{legend}", fontsize=10)
     return figure
 
 
-def draw_activation(crop: NDArray[np.uint8], maps: dict[str, NDArray[np.float32]], title: str, path: Path) -> None:
+Seen = tuple[NDArray[np.uint8], NDArray[np.float32]]  # a cell [size, size, 3] RGB, its activation map [2, h, w]
+
+
+def draw_activation(crop: NDArray[np.uint8], maps: dict[str, Seen], title: str, path: Path) -> None:
     """Draw a cell, uint8 ``[size, size, 3]`` RGB, beside each network's class activation map.
 
-    ``maps`` holds, by caption, float ``[2, h, w]`` maps of both labels; shown is label 1 minus label 0, so orange
-    speaks for a blast and blue for a normal cell, on a scale that is symmetric around zero and a network's own.
+    ``maps`` holds, by caption, the cell as that network sees it and its map of both labels; shown is label 1 minus
+    label 0, so orange speaks for a blast and blue for a normal cell, on a scale that is symmetric around zero and a
+    network's own.
     """
     figure = Figure(figsize=(3.1 * (1 + len(maps)), 3.9), dpi=DPI, layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, 1 + len(maps)))
     panels[0].imshow(crop)
     panels[0].set_title("as the network sees it", fontsize=9)
-    size = crop.shape[0]
-    grey = np.where(crop.any(axis=2), crop.mean(axis=2), 255)  # on white, colours laid over it keep their meaning
-    for panel, (caption, cam) in zip(panels[1:], maps.items(), strict=True):
+    for panel, (caption, (seen, cam)) in zip(panels[1:], maps.items(), strict=True):
+        size = len(seen)
+        grey = np.where(seen.any(axis=2), seen.mean(axis=2), 255)  # on white, colours laid over it keep their meaning
         evidence = cv2.resize(cam[1] - cam[0], (size, size), interpolation=cv2.INTER_CUBIC)
         reach = max(float(np.abs(evidence).max()), 1e-6)
         panel.imshow(grey, cmap="gray", vmin=0, vmax=255)

@@ -59,9 +59,10 @@ def paint_evidence(crop: NDArray[np.uint8], evidence: NDArray[np.float32]) -> ND
     return np.rint(255 * ((1 - OPACITY) * grey + OPACITY * colour)).astype(np.uint8)
 
 
-def error_picture(crop: NDArray[np.uint8], evidence: NDArray[np.float32]) -> bytes:
-    """The cell, and beside it its map, as one PNG of ``2 x size`` by ``size`` px."""
-    both = np.concatenate([crop, paint_evidence(crop, evidence)], axis=1)
+def error_picture(crop: NDArray[np.uint8], evidence: NDArray[np.float32] | None) -> bytes:
+    """The cell, and beside it its map, as one PNG of ``2 x size`` by ``size`` px; white where there is no map."""
+    beside = np.full_like(crop, 255) if evidence is None else paint_evidence(crop, evidence)
+    both = np.concatenate([crop, beside], axis=1)
     done, png = cv2.imencode(".png", np.ascontiguousarray(both[:, :, ::-1]))
     assert done
     return png.tobytes()

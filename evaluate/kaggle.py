@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from contract.baseline import NAME as BASELINE
 from contract.errors import UserError
 from contract.manifest import load_manifest
 from contract.publish import text_sha256
@@ -30,7 +31,7 @@ NO_UPLOAD = "Could not submit"  # older versions of the command say so and still
 class Submit:
     """Check a submission once more, show what will be sent, and hand it to the `kaggle` command line."""
 
-    arch: Literal["resnet18", "resnet50", "resnet152", "ensemble"]  # whose submission
+    arch: Literal["resnet18", "resnet50", "resnet152", "baseline", "ensemble"]  # whose submission
     competition: str  # the board's name: the last part of its address
     message: str  # what the board shows beside the score
     shards: Path = Path("shards")  # folder of the shards, whose manifest keeps the test CSVs
@@ -85,7 +86,7 @@ def _wanted(command: Submit) -> tuple[tuple[str, ...], bool]:
     if not rows or not {"Path", "ID"} & set(rows[0]):
         raise UserError(f"{command.csv}: not a test CSV: it has no column Path or ID")
     column = rows[0].index("Path" if "Path" in rows[0] else "ID")
-    return tuple(row[column] for row in rows[1:]), command.arch != ENSEMBLE
+    return tuple(row[column] for row in rows[1:]), command.arch not in (ENSEMBLE, BASELINE)
 
 
 def _describe(command: Submit) -> str:
@@ -94,6 +95,8 @@ def _describe(command: Submit) -> str:
     if network is None:
         raise UserError(f"--arch {command.arch}: not in the last report: make it anew (python evaluate/run.py)")
     named = f"{command.arch}, threshold {network.threshold:.3f} ({network.operating_point})"
+    if network.baseline is not None:
+        return f"{named}, {network.baseline.model}"
     if network.file is None:
         return f"{named}, mean of {', '.join(network.members)}"
     return f"{named}, {network.file.path}, sha256 {network.file.sha256}"

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from contract.baseline import NAME as BASELINE
 from contract.errors import UserError
 from evaluate.report_record import ENSEMBLE, Estimate, Interval, Network, ReportRecord
 
@@ -44,7 +45,7 @@ def part_pictures(record: ReportRecord, folder: Path) -> dict[str, list[Part]]:
 def headline(record: ReportRecord) -> str:
     """The highest test accuracy, in one sentence."""
     name, network = max(
-        ((n, network) for n, network in record.networks.items() if n != ENSEMBLE),
+        ((n, network) for n, network in record.networks.items() if n not in (ENSEMBLE, BASELINE)),
         key=lambda item: item[1].scores.accuracy.value or 0.0,
     )
     return (

@@ -135,6 +135,11 @@ def find_networks(artifacts: Path, archs: tuple[str, ...]) -> dict[str, Path]:
     return found
 
 
+def has_networks(artifacts: Path, archs: tuple[str, ...]) -> bool:
+    """Whether any network is exported below ``artifacts``."""
+    return any((artifacts / arch / "model.onnx").is_file() for arch in archs)
+
+
 def _open_session(data: bytes, device: str, threads: int, source: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or os.cpu_count() or 1

@@ -1,37 +1,38 @@
 """`python evaluate/run.py`: predict with every exported network, score, draw, and write one folder with one page."""
 
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from contract.errors import UserError
-from contract.manifest import Manifest, load_manifest
+from contract.manifest import Manifest
 from contract.publish import publish_bytes
-from contract.shard_reader import SplitReader
-from evaluate.ensemble import average, ensemble_threshold
-from evaluate.gallery import confident_errors, error_picture, evidence_map
+from evaluate.columns import Columns, open_columns, picture_of, predict_columns, score_columns
+from evaluate.gallery import confident_errors
+from evaluate.mistakes import draw_mistakes
 from evaluate.pictures import draw_pictures
-from evaluate.predictions import Predictions, read_cells, read_predictions
-from evaluate.predictor import Predictor, find_networks
+from evaluate.predictions import Predictions, read_predictions
+from evaluate.rendering import png_bytes
 from evaluate.report_page import PAGE, render_page
-from evaluate.report_record import ARCHS, ENSEMBLE, METRICS, ModelFile, Network, ReportRecord, load_record
-from evaluate.scoring import build_record, score_network
-from evaluate.split_prediction import SplitPrediction, predict_split
+from evaluate.report_record import METRICS, ReportRecord, load_record
+from evaluate.scoring import build_record
+from evaluate.shard_folders import ShardFolder, open_folders
+from evaluate.split_prediction import SplitPrediction
 from evaluate.submission import check_wanted, plain, submission_name, submission_text, wanted_order
-
-Found = dict[str, dict[str, SplitPrediction]]  # by split, by network
 
 
 @dataclass(frozen=True)
 class Report:
     """Evaluate every exported network: scores, pictures and a page of a labelled split, CSVs of the unlabelled ones."""
 
-    shards: Path = Path("shards")  # folder of the shards
+    shards: tuple[Path, ...] = (Path("shards"),)  # folder of the shards; one more for each further recipe of a network
     artifacts: Path = Path("artifacts")  # folder of the exported networks; the report goes to ARTIFACTS/report/
     split: str = "valid"  # labelled split to score
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto says which provider it took
     workers: int = 0  # onnxruntime threads; 0: one a core
+    baseline: bool = True  # beside the networks where it was trained (python -m train baseline)
     allow_other_data: bool = False  # go on where a network was trained on other shards; the page says so
 
 
@@ -44,22 +45,24 @@ class Page:
 
 def report(command: Report) -> Path:
     """Write the report and return its folder; everything is computed and checked before the first file is written."""
-    manifest = load_manifest(command.shards)
+    folders = open_folders(command.shards)
+    first, manifest = folders[0], folders[0].manifest
     if not manifest.split(command.split).labelled:
         raise UserError(f"--split {command.split}: its labels are unknown, nothing can be scored on it")
-    predictors = _load(command, manifest)
+    columns = open_columns(
+        command.artifacts, folders, command.device, command.workers, command.allow_other_data, command.baseline
+    )
     splits = [command.split, *(split.name for split in manifest.splits if not split.labelled)]
-    readers = {split: SplitReader(command.shards, manifest, split) for split in splits}
-    _check_orders(manifest, readers, list(predictors))
+    _check_orders(first, splits, columns.names)
     folder = command.artifacts / "report"
     _check_writable(folder)
-    found = _predict(predictors, readers, manifest)
-    columns = {split: _with_ensemble(said, predictors) for split, said in found.items()}
-    record = _record(command, manifest, predictors, columns, SplitReader(command.shards, manifest, "train").subjects)
-    files = _csvs(manifest, command.split, columns) | _gallery(
-        readers[command.split], found[command.split], record, columns
-    )
-    _publish(folder, record, columns[command.split], files)
+    said = {split: predict_columns(columns, split) for split in splits}
+    found = {split: columns_said for split, (columns_said, _) in said.items()}
+    networks = score_columns(columns, found, command.split, command.artifacts)
+    subjects = first.reader("train").subjects
+    record = build_record(manifest, command.split, networks, found[command.split], subjects, command.artifacts)
+    gallery = _gallery(columns, said[command.split][1], record, found[command.split])
+    _publish(folder, record, found[command.split], _csvs(manifest, command.split, found) | gallery)
     return folder
 
 
@@ -77,41 +80,12 @@ def page(command: Page) -> Path:
     return folder / PAGE
 
 
-def _load(command: Report, manifest: Manifest) -> dict[str, Predictor]:
-    predictors = {}
-    for arch, path in find_networks(command.artifacts, ARCHS).items():
-        predictors[arch] = Predictor(path, command.device, command.workers)
-        _check_fit(predictors[arch], arch, manifest, command)
-    return predictors
-
-
-def _check_fit(predictor: Predictor, arch: str, manifest: Manifest, command: Report) -> None:
-    """A network judged on pixels made by another recipe, or on its own training cells, would mislead."""
-    card = predictor.card
-    if card.arch != arch:
-        raise UserError(f"{predictor.path}: its card says {card.arch}: it lies in the folder of another network")
-    if card.classes != manifest.classes:
-        raise UserError(f"{predictor.path}: tells {card.classes} apart, the shards hold {manifest.classes}")
-    if card.recipe.size != manifest.recipe.size:
-        raise UserError(f"{predictor.path}: takes {card.recipe.size} px, the shards hold {manifest.recipe.size} px")
-    if card.manifest_digest != manifest.digest and not command.allow_other_data:
-        raise UserError(
-            f"{predictor.path}: was trained on other shards than {command.shards} (manifest digests differ); "
-            "--allow-other-data goes on, and the page says so"
-        )
-
-
-def _check_orders(manifest: Manifest, readers: dict[str, SplitReader], archs: list[str]) -> None:
+def _check_orders(shards: ShardFolder, splits: list[str], names: list[str]) -> None:
     """Every test CSV can be answered: said before minutes of prediction, not after."""
-    for split, reader in readers.items():
-        if not reader.split.labelled:
-            ids = read_cells(reader, manifest).ids
-            for name in _columns(archs):
-                check_wanted(wanted_order(manifest, split, name), ids)
-
-
-def _columns(archs: list[str]) -> list[str]:
-    return [*archs, ENSEMBLE] if len(archs) > 1 else archs
+    for split in splits:
+        if not shards.manifest.split(split).labelled:
+            for name in names:
+                check_wanted(wanted_order(shards.manifest, split, name), shards.cells(split).ids)
 
 
 def _check_writable(folder: Path) -> None:
@@ -120,56 +94,6 @@ def _check_writable(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
-
-
-def _predict(predictors: dict[str, Predictor], readers: dict[str, SplitReader], manifest: Manifest) -> Found:
-    found: Found = {}
-    for split, reader in readers.items():
-        cells = read_cells(reader, manifest)
-        found[split] = {n: predict_split(p, reader, cells, f"{n} {split}") for n, p in predictors.items()}
-    return found
-
-
-def _with_ensemble(said: dict[str, SplitPrediction], predictors: dict[str, Predictor]) -> dict[str, Predictions]:
-    columns = {name: prediction.predictions for name, prediction in said.items()}
-    if len(columns) > 1:
-        threshold = ensemble_threshold([p.card.threshold for p in predictors.values()])
-        columns[ENSEMBLE] = average(list(columns.values()), threshold)
-    return columns
-
-
-def _record(
-    command: Report,
-    manifest: Manifest,
-    predictors: dict[str, Predictor],
-    columns: dict[str, dict[str, Predictions]],
-    train_subjects: tuple[str | None, ...],
-) -> ReportRecord:
-    networks: dict[str, Network] = {}
-    for name, found in columns[command.split].items():
-        unlabelled = {split: said[name] for split, said in columns.items() if split != command.split}
-        if name == ENSEMBLE:
-            threshold = ensemble_threshold([p.card.threshold for p in predictors.values()])
-            point, members = "mean of its members' thresholds", tuple(predictors)
-            networks[name] = score_network(name, found, unlabelled, threshold, point, members=members)
-        else:
-            card = predictors[name].card
-            file = _model_file(predictors[name], manifest, command.artifacts)
-            networks[name] = score_network(
-                name, found, unlabelled, card.threshold, card.operating_point, card.temperature, file
-            )
-    return build_record(manifest, command.split, networks, columns[command.split], train_subjects, command.artifacts)
-
-
-def _model_file(predictor: Predictor, manifest: Manifest, artifacts: Path) -> ModelFile:
-    return ModelFile(
-        path=predictor.path.relative_to(artifacts).as_posix(),
-        sha256=predictor.sha256,
-        bytes=predictor.path.stat().st_size,
-        provider=predictor.provider,
-        other_data=predictor.card.manifest_digest != manifest.digest,
-        card=asdict(predictor.card),
-    )
 
 
 def _csvs(manifest: Manifest, scored: str, columns: dict[str, dict[str, Predictions]]) -> dict[str, bytes]:
@@ -189,19 +113,17 @@ def _csvs(manifest: Manifest, scored: str, columns: dict[str, dict[str, Predicti
 
 
 def _gallery(
-    reader: SplitReader,
-    said: dict[str, SplitPrediction],
-    record: ReportRecord,
-    columns: dict[str, dict[str, Predictions]],
+    columns: Columns, spoken: dict[str, SplitPrediction], record: ReportRecord, found: dict[str, Predictions]
 ) -> dict[str, bytes]:
-    """The pictures of the single errors, by file name."""
-    files = {}
-    for name, network in record.networks.items():
-        members = network.members or (name,)
-        temperatures = [record.networks[member].temperature or 1.0 for member in members]
-        for i, error in confident_errors(columns[record.dataset.split][name], name):
-            evidence = evidence_map([said[m].cam[i] for m in members], temperatures, reader.size)
-            files[error.picture] = error_picture(reader.image(i), evidence)
+    """The pictures of the single errors and the contact sheets of each person's, by file name."""
+    split = record.dataset.split
+    files: dict[str, bytes] = {}
+    for name, said in found.items():
+        picture = partial(picture_of, columns, spoken, name, split)
+        files |= {error.picture: picture(i) for i, error in confident_errors(said, name)}
+        sheet = draw_mistakes(name, said, split, record.dataset.classes, picture)
+        if sheet is not None:
+            files[f"mistakes_{name}.png"] = png_bytes(sheet)
     return files
 
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from evaluate.charts import TITLES
 from evaluate.report_record import Estimate, Interval, Network, ReportRecord
+from evaluate.scoring import pixels_of
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -35,6 +36,7 @@ def render_page(record: ReportRecord, inline: dict[str, str], gallery: dict[str,
         "rate": rate,
         "interval": interval,
         "p_value": p_value,
+        "pixels": pixels_of,
     }
     return environment.get_template("page.html.j2").render(
         record=record,

@@ -1,5 +1,4 @@
 """``metrics.json``: every number of a report, and what it was computed from; described in docs/metrics-schema.md.
-
 Rates are shares of 0..1. ``None`` is "undefined": the score has no value on these cells (a class is absent).
 """
 
@@ -7,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from contract.baseline import BaselineCard
 from contract.errors import UserError
 from contract.record import from_json, to_json
 
 ARCHS = ("resnet18", "resnet50", "resnet152")
 ENSEMBLE = "ensemble"
 METRICS = "metrics.json"
-FORMAT = 1
-
+FORMAT = 2
 Interval = tuple[float, float]
 
 
@@ -142,13 +141,13 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Network:
-    """One column of the report: a network, or the ensemble of all of them."""
+    """One column of the report: a network, the classical baseline, or the ensemble of the networks."""
 
-    file: ModelFile | None  # None for the ensemble
+    file: ModelFile | None  # None for the baseline and the ensemble
     members: tuple[str, ...]  # whose calibrated probabilities the ensemble averages; () for a network
     threshold: float  # a cell whose calibrated probability reaches it is called a blast
     operating_point: str  # how that threshold was chosen
-    temperature: float | None  # None for the ensemble
+    temperature: float | None  # None for the baseline and the ensemble
     confusion: tuple[tuple[int, int], tuple[int, int]]  # rows: true 0, 1; columns: called 0, 1
     scores: Scores
     before: Reliability  # of the probabilities at temperature 1
@@ -158,6 +157,7 @@ class Network:
     vote: Vote | None
     errors: tuple[ConfidentError, ...]
     unlabelled: dict[str, Verdicts]  # by split
+    baseline: BaselineCard | None = None  # of the baseline alone
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class ReportRecord:
     date: str  # YYYY-MM-DD, UTC, or that of SOURCE_DATE_EPOCH
     dataset: Dataset
     bootstrap: Bootstrap
-    networks: dict[str, Network]  # "resnet18", "resnet50", "resnet152" as far as exported; "ensemble" where 2 or more
+    networks: dict[str, Network]  # "resnet18", "resnet50", "resnet152", "baseline", as far as made; then "ensemble"
     pairs: tuple[Pair, ...]
     history: dict[str, tuple[EpochAccuracy, ...]]  # by network, as far as there is a history.csv
     notes: tuple[str, ...]  # sentences that a reader must not miss

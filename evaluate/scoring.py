@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import cv2
 import jinja2
@@ -15,6 +16,7 @@ import onnxruntime
 import scipy
 import sklearn
 
+from contract.baseline import BaselineCard
 from contract.bootstrap import LEVEL, RESAMPLES, SEED
 from contract.errors import UserError
 from contract.manifest import Manifest
@@ -45,6 +47,7 @@ def score_network(
     temperature: float | None = None,
     file: ModelFile | None = None,
     members: tuple[str, ...] = (),
+    baseline: BaselineCard | None = None,
 ) -> Network:
     """Everything that the report says of one column, from its predictions on the scored and the unlabelled splits."""
     labels, people = found.labels, subject_rows(found)
@@ -63,6 +66,7 @@ def score_network(
         vote=majority_vote(people),
         errors=tuple(error for _, error in confident_errors(found, name)),
         unlabelled={split: _verdicts(said) for split, said in unlabelled.items()},
+        baseline=baseline,
     )
 
 
@@ -128,6 +132,7 @@ def _notes(data: Dataset, networks: dict[str, Network], cells: Cells) -> tuple[s
     """What would mislead a reader who does not know it."""
     name, shared = data.split, data.people_shared_with_train
     others = [arch for arch, network in networks.items() if network.file and network.file.other_data]
+    seen = {arch: pixels_of(network.file.card) for arch, network in networks.items() if network.file}
     sentences = {
         f"{', '.join(others)}: trained on other shards than these (--allow-other-data). Whether these cells or their "
         "people were among its training cells is unknown.": bool(others),
@@ -140,9 +145,19 @@ def _notes(data: Dataset, networks: dict[str, Network], cells: Cells) -> tuple[s
         "people are shared with train.": cells.people is None,
         f"The best epoch, the temperature and the threshold were chosen on {name}: its scores, and its calibration "
         "after temperature most of all, are a little optimistic.": name == "valid",
+        "The networks see the same cells under different recipes: "
+        + "; ".join(f"{arch} {pixels}" for arch, pixels in seen.items())
+        + ".": len(set(seen.values())) > 1,
         "The split holds one class only: scores that need both are undefined.": len(set(cells.labels)) < 2,
     }
     return tuple(sentence for sentence, holds in sentences.items() if holds)
+
+
+def pixels_of(card: dict[str, Any]) -> str:
+    """A card's recipe in words, as "112 px, crop native of 288 px, stain none"."""
+    recipe = card["recipe"]
+    window = f" of {recipe['window']} px" if recipe["crop"] == "native" else ""
+    return f"{recipe['size']} px, crop {recipe['crop']}{window}, stain {recipe['stain']}"
 
 
 def read_history(path: Path) -> tuple[EpochAccuracy, ...]:

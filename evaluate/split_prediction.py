@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from contract.errors import UserError
+from contract.recipe import Recipe
 from contract.shard_reader import SplitReader
 from evaluate.predictions import Cells, Predictions, uncalibrated_probability
 from evaluate.predictor import BATCH, Prediction, Predictor
@@ -18,22 +19,39 @@ class SplitPrediction:
 
     predictions: Predictions
     cam: NDArray[np.float32]
+    reader: SplitReader  # of the pixels that this network saw
+    positions: list[int]  # of each cell in it
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the pixels that this network saw were made."""
+        return self.reader.recipe
+
+    def image(self, i: int) -> NDArray[np.uint8]:
+        """Cell ``i`` as this network saw it, uint8 ``[size, size, 3]`` RGB."""
+        return self.reader.image(self.positions[i])
 
 
-def predict_split(predictor: Predictor, reader: SplitReader, cells: Cells, name: str) -> SplitPrediction:
-    """Predict in the shards' order; raises ``UserError`` naming the key of a cell whose prediction is not a number."""
+def predict_split(
+    predictor: Predictor, reader: SplitReader, cells: Cells, positions: list[int], name: str
+) -> SplitPrediction:
+    """Predict ``cells``, which stand at ``positions`` in the reader, in their order.
+
+    Raises ``UserError`` naming the key of a cell whose prediction is not a number.
+    """
     parts: list[Prediction] = []
-    with tqdm(total=len(reader), unit="cell", desc=name, leave=False, disable=None) as bar:
-        for start in range(0, len(reader), BATCH):
-            stop = min(start + BATCH, len(reader))
-            images = np.stack([reader.image(i) for i in range(start, stop)])
-            parts.append(_predict(predictor, images, cells.keys[start:stop]))
+    with tqdm(total=len(positions), unit="cell", desc=name, leave=False, disable=None) as bar:
+        for start in range(0, len(positions), BATCH):
+            chosen = positions[start : start + BATCH]
+            images = np.stack([reader.image(i) for i in chosen])
+            parts.append(_predict(predictor, images, tuple(reader.samples[i].key for i in chosen)))
             bar.update(len(images))
     logits, probability, cam, verdicts = (
         np.concatenate([getattr(part, column) for part in parts])
         for column in ("logits", "probability", "cam", "labels")
     )
-    return SplitPrediction(Predictions(cells, logits, uncalibrated_probability(logits), probability, verdicts), cam)
+    found = Predictions(cells, logits, uncalibrated_probability(logits), probability, verdicts)
+    return SplitPrediction(found, cam, reader, positions)
 
 
 def _predict(predictor: Predictor, images: NDArray[np.uint8], keys: tuple[str, ...]) -> Prediction:

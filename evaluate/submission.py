@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from contract.baseline import NAME as BASELINE
 from contract.errors import UserError
 from contract.manifest import Manifest, Submission
 from evaluate.report_record import ARCHS, ENSEMBLE
@@ -16,11 +17,11 @@ HEADER = ("ID", "label")
 def wanted_order(manifest: Manifest, split: str, name: str) -> Submission:
     """The list of IDs to predict: that of the network's own test CSV, else the only list of the split.
 
-    The ensemble has no board of its own: it takes the split's own list, else that of the first network that has one.
+    The ensemble and the baseline have no board: each takes the split's own list, else the first network's.
     Raises ``UserError`` where the split has lists of other networks only.
     """
     lists = {submission.name: submission for submission in manifest.submissions if submission.split == split}
-    for wanted in (name, split, *(ARCHS if name == ENSEMBLE else ())):
+    for wanted in (name, split, *(ARCHS if name in (ENSEMBLE, BASELINE) else ())):
         if wanted in lists:
             return lists[wanted]
     raise UserError(f"split {split!r}: no test CSV for {name}: there are {', '.join(lists) or 'none'}")

@@ -1,9 +1,10 @@
 """What of an image is unlike the cells that a network was trained on: background, number, size, stain.
 
-The range of size and stain is measured on the training split itself, from its shards, once; `training_cells.json` in
+The range of size and stain is measured on the training split itself, from its shards, once; `training_ranges.json` in
 the folder of artifacts keeps it. A demonstration's image goes through the same function as a training cell.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from contract.publish import publish_text
 from contract.record import from_json, to_json
 from contract.shard_reader import SplitReader
 
-FILE = "training_cells.json"
+FILE = "training_ranges.json"
 # Chosen on the 4,894 training cells of C-NMC 2019 (course layout): of no cell is more than 5.6 % of the image's edge
 # brighter than black, and none has a second region.
 FRAME = 0.10  # share of the image's outermost pixels that may be brighter than black
@@ -39,6 +40,13 @@ class TrainingRange:
     density_mean: tuple[float, ...]  # mean over cells of the mean optical density, per RGB channel
     density_precision: tuple[tuple[float, ...], ...]  # inverse of its covariance, 3 x 3
     distance: float  # largest Mahalanobis distance of a mean density that is within the range
+
+
+@dataclass(frozen=True)
+class TrainingRanges:
+    """``training_ranges.json``."""
+
+    ranges: dict[str, TrainingRange]  # by manifest digest: networks of other recipes have other shards
 
 
 @dataclass(frozen=True)
@@ -85,24 +93,27 @@ def measure_training(shards: Path, manifest: Manifest) -> TrainingRange:
     )
 
 
-def load_range(artifacts: Path, shards: Path, digest: str) -> TrainingRange | None:
+def load_range(artifacts: Path, folders: Sequence[Path], digest: str) -> TrainingRange | None:
     """The range of the shards named ``digest``: kept in ``artifacts``, else measured and kept; ``None`` without shards.
 
-    Raises ``UserError`` when the kept file or the shards are damaged, or the file cannot be written.
+    ``folders`` are searched for shards of that digest. Raises ``UserError`` when the kept file or the shards are
+    damaged, or the file cannot be written.
     """
     path = artifacts / FILE
-    if path.is_file():
-        kept = from_json(TrainingRange, path.read_text(encoding="utf-8"), str(path))
-        if kept.manifest_digest == digest:
-            return kept
-    if not (shards / NAME).is_file():
-        return None
-    manifest = load_manifest(shards)
-    if manifest.digest != digest:
-        return None
-    measured = measure_training(shards, manifest)
-    publish_text(path, to_json(measured))
-    return measured
+    kept = load_ranges(path)
+    if digest in kept:
+        return kept[digest]
+    for shards in folders:
+        if (shards / NAME).is_file() and (manifest := load_manifest(shards)).digest == digest:
+            measured = measure_training(shards, manifest)
+            publish_text(path, to_json(TrainingRanges(kept | {digest: measured})))
+            return measured
+    return None
+
+
+def load_ranges(path: Path) -> dict[str, TrainingRange]:
+    """What ``training_ranges.json`` holds, by manifest digest; nothing where there is no such file."""
+    return from_json(TrainingRanges, path.read_text(encoding="utf-8"), str(path)).ranges if path.is_file() else {}
 
 
 def concerns(raw: NDArray[np.uint8], crop: Crop, known: TrainingRange | None) -> list[Concern]:

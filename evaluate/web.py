@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
+import tyro
+
 from contract.errors import UserError
 from evaluate.cell_image import MAXIMUM_BYTES, open_cell
-from evaluate.classify import Networks, classify, open_networks
+from evaluate.classify import Networks, classify
+from evaluate.pretrained import open_or_pretrained
 from evaluate.web_page import describe_image, describe_networks
 
 ADDRESS = "127.0.0.1"
@@ -51,7 +54,8 @@ class Web:
     """Serve a page on this machine where cells are dropped and every exported network answers; Ctrl-C ends it."""
 
     artifacts: Path = Path("artifacts")  # folder of the exported networks
-    shards: Path = Path("shards")  # of the training cells, whose size and stain images are compared with
+    shards: tyro.conf.UseAppendAction[tuple[Path, ...]] = (Path("shards"),)  # further folders of training cells, whose
+    # size and stain images are compared with; each network takes its own
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto says which provider it took
     workers: int = 0  # onnxruntime threads; 0: one a core
     int8: bool = False  # take model.int8.onnx of every network
@@ -92,7 +96,7 @@ def web(command: Web) -> None:
         serving.start()
         try:
             print(f"http://{ADDRESS}:{server.server_port}/  (nothing leaves this machine; Ctrl-C ends it)", flush=True)
-            found = open_networks(command.artifacts, command.shards, command.device, command.workers, command.int8)
+            found = open_or_pretrained(command.artifacts, command.shards, command.device, command.workers, command.int8)
             server.networks.set_result(found)
             seconds = time.perf_counter() - began
             print(f"{', '.join(found.predictors)} ready after {seconds:.1f} s", flush=True)

@@ -36,11 +36,12 @@ def describe_image(classified: Classified) -> dict[str, Any]:
         "crop": _data_url(classified.crop),
         "milliseconds": classified.milliseconds,
         "concerns": [{"kind": concern.kind, "text": concern.text} for concern in classified.concerns],
-        "opinions": [_describe_opinion(name, opinion, classified.crop) for name, opinion in opinions.items()],
+        "opinions": [_describe_opinion(name, opinion) for name, opinion in opinions.items()],
     }
 
 
-def _describe_opinion(name: str, opinion: Opinion, crop: NDArray[np.uint8]) -> dict[str, Any]:
+def _describe_opinion(name: str, opinion: Opinion) -> dict[str, Any]:
+    cell, cam = opinion.crop, opinion.cam
     return {
         "network": name,
         "label": opinion.label,
@@ -48,7 +49,7 @@ def _describe_opinion(name: str, opinion: Opinion, crop: NDArray[np.uint8]) -> d
         "probability": opinion.probability,
         "threshold": opinion.threshold,
         "milliseconds": opinion.milliseconds,
-        "map": None if opinion.cam is None else _data_url(draw_activation_map(crop, opinion.cam)),
+        "map": None if cell is None or cam is None else _data_url(draw_activation_map(cell, cam)),
     }
 
 

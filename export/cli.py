@@ -23,7 +23,7 @@ class Export:
 
     arch: Literal["resnet18", "resnet50", "resnet152", "all"] = "all"  # network; all: every one that is trained
     artifacts: Path = Path("artifacts")  # folder of the trained networks
-    shards: Path = Path("shards")  # folder of the shards: calibrated and compared on their cells where it is there
+    shards: tuple[Path, ...] = (Path("shards"),)  # folders of shards: calibrated and compared on a network's own ones
     data: Path | None = None  # folder of the raw images; model.raw.onnx is compared with the builder on those of valid
     operating_point: str = "default"  # threshold: default (0.5), balanced, or the least sensitivity, such as 0.95
     int8: bool = True  # also model.int8.onnx, where it decides as model.onnx does

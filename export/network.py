@@ -36,7 +36,7 @@ class Plan:
     """What to make, of which folders."""
 
     artifacts: Path
-    shards: Path
+    shards: tuple[Path, ...]  # folders: a network's own one is told by the digest on its card
     data: Path | None
     point: OperatingPoint
     int8: bool
@@ -64,7 +64,8 @@ def export_network(arch: str, plan: Plan) -> None:
     graph = translate(network, card)
     logits = None
     if cells is None:
-        print(f"note: {plan.shards} does not hold the shards of this network: not calibrated, no int8")
+        named = ", ".join(map(str, plan.shards)) or "no folder"
+        print(f"note: {arch}: its own shards are not in {named}: not calibrated, no int8")
         if plan.point.name != "default 0.5":
             raise UserError(f"--operating-point {plan.point.name}: is chosen on valid: --shards of this network needed")
     else:
@@ -87,15 +88,15 @@ def _load(arch: str, artifacts: Path) -> tuple[ModelCard, ResNet]:
     return card, network.eval()
 
 
-def _open_cells(shards: Path, card: ModelCard) -> Cells | None:
-    """None where the folder does not hold the shards that the network was trained on."""
-    if not (shards / NAME).is_file() or load_manifest(shards).digest != card.manifest_digest:
-        return None
-    manifest = load_manifest(shards)
-    valid = SplitReader(shards, manifest, "valid")
-    identities = [manifest.identities.get(subject or "") for subject in valid.subjects]
-    people = people_of(valid.subjects, identities, [sample.key for sample in valid.samples])
-    return Cells(SplitReader(shards, manifest, "train"), valid, valid.labels, people)
+def _open_cells(folders: tuple[Path, ...], card: ModelCard) -> Cells | None:
+    """None where no folder holds the shards that the network was trained on."""
+    for folder in folders:
+        if (folder / NAME).is_file() and (manifest := load_manifest(folder)).digest == card.manifest_digest:
+            valid = SplitReader(folder, manifest, "valid")
+            identities = [manifest.identities.get(subject or "") for subject in valid.subjects]
+            people = people_of(valid.subjects, identities, [sample.key for sample in valid.samples])
+            return Cells(SplitReader(folder, manifest, "train"), valid, valid.labels, people)
+    return None
 
 
 def _calibrate(card: ModelCard, logits: NDArray[np.float32], cells: Cells, point: OperatingPoint) -> ModelCard:

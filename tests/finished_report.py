@@ -9,6 +9,7 @@ import pytest
 from contract.record import to_json
 from evaluate.report_record import (
     ARCHS,
+    FORMAT,
     Bootstrap,
     Dataset,
     EpochAccuracy,
@@ -45,7 +46,7 @@ def network(arch: str, accuracy: float | None) -> Network:
 def record(**changes: object) -> ReportRecord:
     history = (EpochAccuracy(1, 0.61, 0.6789), EpochAccuracy(2, 0.75, 0.6543))
     values = {
-        "format": 1,
+        "format": FORMAT,
         "date": "2026-03-04",
         "dataset": Dataset(
             "some cells", "course", "valid", "given", 10, (4, 6), ("normal", "blast"), 3, 2, 2, 1, "b" * 64, "c"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from two_networks import write_network
 
 from build_shards.preprocess import preprocess
 from contract.errors import UserError
@@ -16,6 +17,7 @@ from evaluate.cell_image import CellImage, read_cell
 from evaluate.classify import classify, open_networks
 from evaluate.ensemble import ensemble_threshold
 from evaluate.predictor import Predictor
+from evaluate.web_page import describe_image
 
 
 def _change_card(path: Path, **changes: object) -> None:
@@ -29,7 +31,7 @@ def _change_card(path: Path, **changes: object) -> None:
 
 def test_an_opinion_is_what_the_predictor_says_of_the_crop(three: Path, shards: Path, synthetic_data: Path) -> None:
     path = synthetic_data / "synthetic" / "valid" / "1.bmp"
-    networks = open_networks(three, shards, "cpu", 1, int8=False)
+    networks = open_networks(three, (shards,), "cpu", 1, int8=False)
     found = classify(read_cell(path), networks, str(path))
     assert list(found.opinions) == ["resnet18", "resnet50", "resnet152"]
     predictor = Predictor(three / "resnet18" / "model.onnx", "cpu", 1)
@@ -46,16 +48,33 @@ def test_an_opinion_is_what_the_predictor_says_of_the_crop(three: Path, shards: 
     assert found.milliseconds > sum(opinion.milliseconds for opinion in found.opinions.values())
 
 
+def test_each_network_sees_the_cell_by_its_own_recipe(card: ModelCard, synthetic_data: Path, tmp_path: Path) -> None:
+    box = dataclasses.replace(card.recipe, size=48, crop="box")
+    write_network(tmp_path, card, 1)
+    write_network(tmp_path, dataclasses.replace(card, arch="resnet50", recipe=box), 2)
+    cell = read_cell(synthetic_data / "synthetic" / "valid" / "1.bmp")
+    found = classify(cell, open_networks(tmp_path, (), "cpu", 1, int8=False), "cell")
+    for arch, recipe in (("resnet18", card.recipe), ("resnet50", box)):
+        crop, opinion = preprocess(cell.pixels, recipe, "cell").image, found.opinions[arch]
+        assert opinion.crop is not None
+        assert np.array_equal(opinion.crop, crop)
+        expected = Predictor(tmp_path / arch / "model.onnx", "cpu", 1).predict(crop[None])
+        assert opinion.probability == pytest.approx(float(expected.probability[0]), abs=1e-6)
+    drawn = describe_image(found)["opinions"]
+    assert drawn[0]["map"] != drawn[1]["map"]
+    assert found.ensemble.probability == pytest.approx(np.mean([o.probability for o in found.opinions.values()]))
+
+
 def test_the_ensemble_averages_probabilities_and_thresholds(
     three: Path, shards: Path, synthetic_data: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(three, tmp_path / "artifacts")
     cell = read_cell(synthetic_data / "synthetic" / "valid" / "1.bmp")
-    before = classify(cell, open_networks(three, shards, "cpu", 1, int8=False), "cell").ensemble
+    before = classify(cell, open_networks(three, (shards,), "cpu", 1, int8=False), "cell").ensemble
     probability = before.probability
     for arch, threshold in {"resnet18": 0.001, "resnet50": 0.002, "resnet152": 0.003}.items():
         _change_card(tmp_path / "artifacts" / arch / "model.onnx", threshold=threshold)
-    after = classify(cell, open_networks(tmp_path / "artifacts", shards, "cpu", 1, int8=False), "cell")
+    after = classify(cell, open_networks(tmp_path / "artifacts", (shards,), "cpu", 1, int8=False), "cell")
     assert after.ensemble.threshold == pytest.approx(0.002)
     assert after.ensemble.threshold == pytest.approx(ensemble_threshold([0.001, 0.002, 0.003]))  # the report's own rule
     assert after.ensemble.probability == pytest.approx(probability)
@@ -68,9 +87,9 @@ def test_int8_is_taken_when_asked_and_missed_by_name(three: Path, shards: Path, 
     for arch in ("resnet18", "resnet50"):
         shutil.copy(folder / arch / "model.onnx", folder / arch / "model.int8.onnx")
     with pytest.raises(UserError, match=r"resnet152/model\.int8\.onnx: no such file: --int8"):
-        open_networks(folder, shards, "cpu", 1, int8=True)
+        open_networks(folder, (shards,), "cpu", 1, int8=True)
     shutil.rmtree(folder / "resnet152")
-    networks = open_networks(folder, shards, "cpu", 1, int8=True)
+    networks = open_networks(folder, (shards,), "cpu", 1, int8=True)
     assert {predictor.path.name for predictor in networks.predictors.values()} == {"model.int8.onnx"}
 
 
@@ -78,14 +97,14 @@ def test_networks_of_other_classes_are_not_averaged(three: Path, shards: Path, t
     shutil.copytree(three, tmp_path / "artifacts")
     _change_card(tmp_path / "artifacts" / "resnet50" / "model.onnx", classes=("cat", "dog"))
     with pytest.raises(UserError, match=r"resnet50.*knows \('cat', 'dog'\)"):
-        open_networks(tmp_path / "artifacts", shards, "cpu", 1, int8=False)
+        open_networks(tmp_path / "artifacts", (shards,), "cpu", 1, int8=False)
 
 
 def test_an_image_without_a_cell_and_a_folder_without_networks_are_named(
     three: Path, shards: Path, tmp_path: Path
 ) -> None:
-    networks = open_networks(three, shards, "cpu", 1, int8=False)
+    networks = open_networks(three, (shards,), "cpu", 1, int8=False)
     with pytest.raises(UserError, match=r"night\.bmp: all background"):
         classify(CellImage(np.zeros((50, 50, 3), np.uint8), ()), networks, "night.bmp")
     with pytest.raises(UserError, match="no exported network"):
-        open_networks(tmp_path, shards, "cpu", 1, int8=False)
+        open_networks(tmp_path, (shards,), "cpu", 1, int8=False)

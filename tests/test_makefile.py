@@ -20,19 +20,37 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 
 def test_help_lists_every_public_target_with_one_line() -> None:
-    listed = dict(re.split(r"\s+", line, maxsplit=1) for line in _make("help").stdout.splitlines())
+    targets = _make("help").stdout.split("\n\n")[0]
+    listed = dict(re.split(r"\s+", line, maxsplit=1) for line in targets.splitlines())
     promised = {"synthetic", "setup", "shards", "train", "export", "evaluate", "demo", "test", "help", "clean"}
     assert promised <= listed.keys()
     assert all(len(text) > 10 for text in listed.values())
 
 
 @pytest.mark.parametrize(
-    ("target", "variable"), [("shards", "DATA"), ("demo", "IMAGES"), ("report", "STUDENT_ID"), ("handin", "STUDENT_ID")]
+    ("target", "variable"), [("shards", "DATA"), ("course", "DATA"), ("report", "STUDENT_ID"), ("handin", "STUDENT_ID")]
 )
 def test_a_missing_argument_is_named(target: str, variable: str) -> None:
     done = _make(target)
     assert done.returncode == 2
     assert f"error: {variable} is not set" in done.stderr
+
+
+def test_the_demo_draws_its_own_cells_where_no_image_is_given() -> None:
+    plan = _make("-n", "demo").stdout
+    assert "build_shards synthetic" in plan or (ROOT / "artifacts" / "synthetic" / "data" / "train.csv").is_file()
+    assert re.search(r"evaluate demo .* artifacts/synthetic/data/synthetic/valid/0\.bmp", plan.replace("\\\n", ""))
+    assert "synthetic/valid" not in _make("-n", "demo", "IMAGES=a.bmp").stdout
+
+
+def test_the_course_takes_shards_of_each_size_once() -> None:
+    plan = _make("-n", "course", "DATA=x", "SHARDS=s", "COURSE_SIZE_resnet152=64").stdout
+    assert plan.count("build_shards build") == 2
+    assert re.search(r"train --resume --arch resnet50 --shards \"s/112px\"", plan)
+    assert re.search(r"train --resume --arch resnet152 --shards \"s/64px\"", plan)
+    assert "evaluate/run.py --shards s/112px s/64px " in plan
+    assert "train baseline --shards s/112px " in plan
+    assert "evaluate publish" in plan
 
 
 def test_folders_of_one_name_do_not_hide_targets() -> None:

@@ -26,7 +26,7 @@ def artifacts(card: ModelCard, shards: Path, tmp_path_factory: pytest.TempPathFa
     """A finished report of two networks and their ensemble. Read only."""
     folder = tmp_path_factory.mktemp("reported")
     write_networks(folder, card)
-    report(Report(shards=shards, artifacts=folder, device="cpu", workers=1))
+    report(Report(shards=(shards,), artifacts=folder, device="cpu", workers=1))
     return folder
 
 
@@ -174,7 +174,7 @@ def test_a_report_made_twice_differs_in_its_date_lines_alone(
     artifacts: Path, unreported: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    folder = report(Report(shards=shards, artifacts=unreported, device="cpu", workers=1))
+    folder = report(Report(shards=(shards,), artifacts=unreported, device="cpu", workers=1))
     assert {path.name for path in folder.iterdir()} == {path.name for path in (artifacts / "report").iterdir()}
     for path in folder.iterdir():
         here, there = path.read_bytes(), (artifacts / "report" / path.name).read_bytes()

@@ -32,20 +32,20 @@ def unreported(card: ModelCard, tmp_path: Path) -> Path:
 def test_a_network_of_other_shards_is_refused_and_leaves_no_folder(unreported: Path, shards: Path) -> None:
     recard(unreported / "resnet18" / "model.onnx", manifest_digest="0" * 64)
     with pytest.raises(UserError, match=r"trained on other shards .*--allow-other-data"):
-        report(Report(shards=shards, artifacts=unreported, device="cpu"))
+        report(Report(shards=(shards,), artifacts=unreported, device="cpu"))
     assert not (unreported / "report").exists()
 
 
 def test_one_network_of_other_shards_over_an_older_report(unreported: Path, shards: Path, tmp_path: Path) -> None:
     # Allowed, the page says so; what only the older report had is removed, and nothing else.
-    report(Report(shards=shards, artifacts=unreported, device="cpu", workers=1))
+    report(Report(shards=(shards,), artifacts=unreported, device="cpu", workers=1))
     (unreported / "report" / "report.pdf").write_text("another's")
     (tmp_path / "outside.txt").write_text("kept")
     metrics = unreported / "report" / "metrics.json"
     metrics.write_text(metrics.read_text().replace('"files": [', '"files": [\n    "../../outside.txt",'))
     shutil.rmtree(unreported / "resnet50")
     recard(unreported / "resnet18" / "model.onnx", manifest_digest="0" * 64)
-    folder = report(Report(shards=shards, artifacts=unreported, device="cpu", workers=1, allow_other_data=True))
+    folder = report(Report(shards=(shards,), artifacts=unreported, device="cpu", workers=1, allow_other_data=True))
     record, html = load_record(folder), (folder / "index.html").read_text(encoding="utf-8")
     assert record.networks["resnet18"].file is not None
     assert record.networks["resnet18"].file.other_data
@@ -69,7 +69,7 @@ def test_one_class_and_unknown_people_are_said_and_nothing_divides_by_zero(
     (data / "valid.csv").write_text(rows[0] + "".join(row for row in rows if row.strip().endswith(",1")))
     build(read_dataset(data, "given", 0), Recipe(size=40), tmp_path / "shards", workers=1, force=False)
     shutil.rmtree(unreported / "resnet50")
-    command = Report(shards=tmp_path / "shards", artifacts=unreported, device="cpu", allow_other_data=True)
+    command = Report(shards=(tmp_path / "shards",), artifacts=unreported, device="cpu", allow_other_data=True)
     folder = report(replace(command, workers=1))
     record, html = load_record(folder), (folder / "index.html").read_text(encoding="utf-8")
     network = record.networks["resnet18"]
@@ -99,22 +99,22 @@ def test_a_network_that_does_not_fit_is_refused(
 ) -> None:
     recard(unreported / "resnet18" / "model.onnx", **changes)
     with pytest.raises(UserError, match=words):
-        report(Report(shards=shards, artifacts=unreported, device="cpu", allow_other_data=True))
+        report(Report(shards=(shards,), artifacts=unreported, device="cpu", allow_other_data=True))
     assert not (unreported / "report").exists()
 
 
 def test_without_an_exported_network_it_says_how_to_make_one(tmp_path: Path, shards: Path) -> None:
     with pytest.raises(UserError, match="no exported network there"):
-        report(Report(shards=shards, artifacts=tmp_path))
+        report(Report(shards=(shards,), artifacts=tmp_path))
 
 
 def test_an_unlabelled_split_cannot_be_scored_and_an_unknown_one_lists_the_splits(
     unreported: Path, shards: Path
 ) -> None:
     with pytest.raises(UserError, match="labels are unknown"):
-        report(Report(shards=shards, artifacts=unreported, split="test"))
+        report(Report(shards=(shards,), artifacts=unreported, split="test"))
     with pytest.raises(UserError, match="there are train, valid, test"):
-        report(Report(shards=shards, artifacts=unreported, split="tset"))
+        report(Report(shards=(shards,), artifacts=unreported, split="tset"))
 
 
 def test_a_prediction_that_is_not_a_number_stops_with_the_key(
@@ -131,7 +131,7 @@ def test_a_prediction_that_is_not_a_number_stops_with_the_key(
 
     monkeypatch.setattr(Predictor, "predict", predict)
     with pytest.raises(UserError, match=f"not a number: cell '{reader.samples[5].key}'"):
-        report(Report(shards=shards, artifacts=unreported, device="cpu"))
+        report(Report(shards=(shards,), artifacts=unreported, device="cpu"))
     assert list((unreported / "report").iterdir()) == []
 
 
@@ -145,7 +145,7 @@ def test_weights_that_are_not_numbers_stop_with_the_first_key(
     write_sealed(model, path)
     key = SplitReader(shards, manifest, "valid").samples[0].key
     with pytest.raises(UserError, match=f"not a number.*{key}"):
-        report(Report(shards=shards, artifacts=unreported, device="cpu"))
+        report(Report(shards=(shards,), artifacts=unreported, device="cpu"))
 
 
 def test_a_test_csv_with_an_id_that_the_shards_lack_is_refused_by_name(
@@ -158,17 +158,17 @@ def test_a_test_csv_with_an_id_that_the_shards_lack_is_refused_by_name(
     wanted["ids"][2] = "./synthetic/test/gone.bmp"
     (other / "manifest.json").write_text(json.dumps(text))
     with pytest.raises(UserError, match=r"the ID './synthetic/test/gone.bmp' is asked for and is not in the shards"):
-        report(Report(shards=other, artifacts=unreported, device="cpu", allow_other_data=True))
+        report(Report(shards=(other,), artifacts=unreported, device="cpu", allow_other_data=True))
     assert not (unreported / "report").exists()
 
 
 def test_an_output_folder_that_cannot_be_written_is_one_line(unreported: Path, shards: Path) -> None:
     (unreported / "report").write_text("a file where the folder belongs")
     with pytest.raises(UserError, match="report: cannot be written"):
-        report(Report(shards=shards, artifacts=unreported, device="cpu"))
+        report(Report(shards=(shards,), artifacts=unreported, device="cpu"))
 
 
 def test_a_damaged_history_is_refused(unreported: Path, shards: Path) -> None:
     (unreported / "resnet18" / "history.csv").write_text("epoch,train_accuracy\n1,0.5\n")
     with pytest.raises(UserError, match=r"history\.csv: not a history of training"):
-        report(Report(shards=shards, artifacts=unreported, device="cpu", workers=1))
+        report(Report(shards=(shards,), artifacts=unreported, device="cpu", workers=1))

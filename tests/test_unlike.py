@@ -14,7 +14,7 @@ from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.recipe import Recipe
 from contract.shard_reader import SplitReader
-from evaluate.unlike import FILE, TrainingRange, concerns, describe, load_range, measure_training
+from evaluate.unlike import FILE, TrainingRange, concerns, describe, load_range, load_ranges, measure_training
 
 RECIPE = Recipe(size=40)
 
@@ -110,26 +110,26 @@ def test_optical_density_and_area_are_those_of_the_definition() -> None:
 def test_the_range_is_kept_and_measured_anew_for_other_shards(
     shards: Path, manifest: Manifest, known: TrainingRange, tmp_path: Path
 ) -> None:
-    assert load_range(tmp_path, tmp_path / "nowhere", manifest.digest) is None
-    assert load_range(tmp_path, shards, "another digest") is None
-    assert load_range(tmp_path, shards, manifest.digest) == known
+    assert load_range(tmp_path, [tmp_path / "nowhere"], manifest.digest) is None
+    assert load_range(tmp_path, [shards], "another digest") is None
+    assert load_range(tmp_path, [shards], manifest.digest) == known
     kept = tmp_path / FILE
-    assert load_range(tmp_path, tmp_path / "nowhere", manifest.digest) == known
+    assert load_range(tmp_path, [tmp_path / "nowhere"], manifest.digest) == known
     kept.write_text(kept.read_text().replace(manifest.digest, "of other shards"))
-    assert load_range(tmp_path, shards, manifest.digest) == known
-    assert manifest.digest in kept.read_text()
+    assert load_range(tmp_path, [tmp_path / "nowhere", shards], manifest.digest) == known
+    assert set(load_ranges(kept)) == {"of other shards", manifest.digest}, "networks of several recipes keep theirs"
 
 
 def test_faults_are_named(shards: Path, manifest: Manifest, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("{}")
     with pytest.raises(UserError, match=FILE):
-        load_range(tmp_path, shards, manifest.digest)
+        load_range(tmp_path, [shards], manifest.digest)
     damaged = tmp_path / "shards"
     shutil.copytree(shards, damaged)
     shard = next(damaged.glob("train-*.tar"))
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(UserError, match="not those that the manifest lists"):
-        load_range(tmp_path / "new", damaged, manifest.digest)
+        load_range(tmp_path / "new", [damaged], manifest.digest)
     assert not (tmp_path / "new").exists()
 
 

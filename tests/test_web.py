@@ -31,7 +31,7 @@ def server(three: Path, shards: Path) -> Iterator[Server]:
     """A running server with three networks."""
     with Server(0) as running:
         threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True).start()
-        running.networks.set_result(open_networks(three, shards, "cpu", 1, int8=False))
+        running.networks.set_result(open_networks(three, (shards,), "cpu", 1, int8=False))
         yield running
         running.shutdown()
 

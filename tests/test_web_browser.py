@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
 def address(three: Path, shards: Path) -> Iterator[str]:
     with Server(0) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        server.networks.set_result(open_networks(three, shards, "cpu", 1, int8=False))
+        server.networks.set_result(open_networks(three, (shards,), "cpu", 1, int8=False))
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
 

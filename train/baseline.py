@@ -1,13 +1,15 @@
 """The classical baseline: sixteen numbers a cell and gradient-boosted trees, trained in seconds on the same shards.
 
-A network that does not clearly beat this on people never seen has learned the people, not the disease. No model is
-kept: it is made again in seconds by the same command, and a pickle could run anything. Nothing is tuned: the trees
-are scikit-learn's defaults (``HistGradientBoostingClassifier``; Ke et al. 2017, LightGBM), the threshold is 0.5.
+A network that does not clearly beat this on people never seen has learned the people, not the disease. Predictions
+are kept and no model: it is made again in seconds by the same command, and a pickle could run anything. Nothing is
+tuned: the trees are scikit-learn's defaults (``HistGradientBoostingClassifier``; Ke et al. 2017, LightGBM), the
+threshold is 0.5.
 """
 
 import csv
 import io
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -19,15 +21,15 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from tqdm import tqdm
 
+from contract.baseline import CARD, FORMAT, NAME, BaselineCard, predictions_name
 from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
-from contract.publish import publish_text
+from contract.publish import publish_text, text_sha256
 from contract.record import to_json
 from contract.shard_reader import SplitReader
-from train.baseline_scores import Scored, Scores, score
+from train.baseline_scores import THRESHOLD, Scored, Scores, score
 from train.features import FEATURES, measure
 
-NAME = "baseline"
 PACKAGES = ("scikit-learn", "scikit-image", "opencv-python", "numpy")
 
 
@@ -84,14 +86,15 @@ class Measurer:
 def main() -> None:
     """Read the command line after the word ``baseline`` and run."""
     config = tyro.cli(Config, prog="python -m train baseline", description=Config.__doc__, args=sys.argv[2:])
+    began = time.perf_counter()
     record = run(config)
     for line in summary(record):
         print(line)
-    print(config.artifacts / NAME / "metrics.json")
+    print(f"{config.artifacts / NAME / 'metrics.json'}  ({time.perf_counter() - began:.0f} s)")
 
 
 def run(config: Config) -> Record:
-    """Train, score and write ``metrics.json``, ``predictions_<split>.csv``, ``submission_<split>.csv``.
+    """Train, score and write ``metrics.json``, ``predictions_<split>.csv``, ``submission_<split>.csv``, ``card.json``.
 
     Raises ``UserError`` for shards without labels or of different datasets.
     """
@@ -103,7 +106,7 @@ def run(config: Config) -> Record:
     for folder, manifest in zip(config.shards, manifests, strict=True):
         model, cells = _fit(folder, manifest, config.seed, measurer)
         trained.append(cells)
-        scored.append(_score_valid(folder, manifest, model, measurer))
+        scored.append(_predict(_labelled(folder, manifest, "valid"), manifest, model, measurer))
     together = Scored.joined(scored)
     record = Record(
         dataset=manifests[0].dataset,
@@ -116,12 +119,38 @@ def run(config: Config) -> Record:
         scores=score(together, config.resamples, config.seed),
         versions={package: version(package) for package in PACKAGES},
     )
-    out = config.artifacts / NAME
-    publish_text(out / "predictions_valid.csv", together.to_csv())
+    splits, submissions = {"valid": together}, {}
     if len(manifests) == 1 and model is not None:
-        _predict_unlabelled(config.shards[0], manifests[0], model, measurer, out)
-    publish_text(out / "metrics.json", to_json(record))
+        splits |= _predict_others(config.shards[0], manifests[0], model, measurer)
+        submissions = _submissions(config.shards[0], manifests[0], splits)
+    _publish(config.artifacts / NAME, record, manifests[0], splits, submissions)
     return record
+
+
+def _publish(
+    out: Path, record: Record, manifest: Manifest, splits: dict[str, Scored], submissions: dict[str, str]
+) -> None:
+    """Write every file by rename, the card last; what only an older run had goes."""
+    texts = {predictions_name(split): cells.to_csv() for split, cells in splits.items()}
+    card = BaselineCard(
+        format=FORMAT,
+        dataset=record.dataset,
+        classes=manifest.classes,
+        manifests=record.manifests,
+        model=f"{len(record.features)} numbers a cell, HistGradientBoostingClassifier with scikit-learn's defaults",
+        features=record.features,
+        seed=record.seed,
+        threshold=THRESHOLD,
+        trained_on=record.trained_on,
+        versions=record.versions,
+        files={split: text_sha256(texts[predictions_name(split)]) for split in splits},
+    )
+    written = texts | submissions | {"metrics.json": to_json(record), CARD: card.to_json()}
+    for name, text in written.items():
+        publish_text(out / name, text)
+    for old in (*out.glob("predictions_*.csv"), *out.glob("submission_*.csv")):
+        if old.name not in written:
+            old.unlink()
 
 
 def summary(record: Record) -> list[str]:
@@ -168,15 +197,26 @@ def _fit(folder: Path, manifest: Manifest, seed: int, measurer: Measurer) -> tup
     return model.fit(measurer.measure(reader), reader.labels), len(reader)
 
 
-def _score_valid(folder: Path, manifest: Manifest, model: HistGradientBoostingClassifier, measurer: Measurer) -> Scored:
-    reader = _labelled(folder, manifest, "valid")
+def _predict(
+    reader: SplitReader, manifest: Manifest, model: HistGradientBoostingClassifier, measurer: Measurer
+) -> Scored:
+    probability = model.predict_proba(measurer.measure(reader))[:, 1]
     return Scored(
-        ids=_sources(reader),
+        ids=tuple(str(reader.info(position).get("source")) for position in range(len(reader))),
+        keys=tuple(sample.key for sample in reader.samples),
         subjects=reader.subjects,
         identities=tuple(manifest.identity(subject) for subject in reader.subjects),
         labels=reader.labels,
-        probability=model.predict_proba(measurer.measure(reader))[:, 1],
+        probability=probability.astype(np.float32).astype(np.float64),
     )
+
+
+def _predict_others(
+    folder: Path, manifest: Manifest, model: HistGradientBoostingClassifier, measurer: Measurer
+) -> dict[str, Scored]:
+    """Every split but valid, by name."""
+    names = [split.name for split in manifest.splits if split.name != "valid"]
+    return {name: _predict(SplitReader(folder, manifest, name), manifest, model, measurer) for name in names}
 
 
 def _labelled(folder: Path, manifest: Manifest, split: str) -> SplitReader:
@@ -185,26 +225,21 @@ def _labelled(folder: Path, manifest: Manifest, split: str) -> SplitReader:
     return SplitReader(folder, manifest, split)
 
 
-def _sources(reader: SplitReader) -> tuple[str, ...]:
-    return tuple(str(reader.info(position).get("source")) for position in range(len(reader)))
-
-
-def _predict_unlabelled(
-    folder: Path, manifest: Manifest, model: HistGradientBoostingClassifier, measurer: Measurer, out: Path
-) -> None:
-    """The two CSVs of every unlabelled split, in the order of its first test CSV."""
+def _submissions(folder: Path, manifest: Manifest, splits: dict[str, Scored]) -> dict[str, str]:
+    """By file name, the CSV of every unlabelled split, in the order of its first test CSV."""
+    texts = {}
     for split in (split.name for split in manifest.splits if not split.labelled):
-        reader = SplitReader(folder, manifest, split)
-        probability = model.predict_proba(measurer.measure(reader))[:, 1]
-        found = dict(zip(_sources(reader), probability.tolist(), strict=True))
-        asked = next((s.ids for s in manifest.submissions if s.split == split), tuple(found))
-        spelled = {str(Path(source)): value for source, value in found.items()}
-        rows = [(i, spelled[str(Path(i))]) for i in asked if str(Path(i)) in spelled]
+        found = dict(zip(map(_plain, splits[split].ids), splits[split].verdicts.tolist(), strict=True))
+        asked = next((s.ids for s in manifest.submissions if s.split == split), splits[split].ids)
+        rows = [(i, found[_plain(i)]) for i in asked if _plain(i) in found]
         if len(rows) < len(asked):
             raise UserError(f"{folder}: {len(asked) - len(rows)} IDs of {split!r} are asked for and not in the shards")
-        verdicts = [(i, int(p >= 0.5), f"{p:.6f}") for i, p in rows]
-        publish_text(out / f"submission_{split}.csv", _csv(("ID", "label"), (row[:2] for row in verdicts)))
-        publish_text(out / f"predictions_{split}.csv", _csv(("ID", "label", "probability"), verdicts))
+        texts[f"submission_{split}.csv"] = _csv(("ID", "label"), rows)
+    return texts
+
+
+def _plain(source: str) -> str:
+    return str(Path(source))
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

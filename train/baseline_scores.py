@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.baseline import COLUMNS
 from contract.interval import wilson_interval
 
 THRESHOLD = 0.5
@@ -16,32 +17,41 @@ Interval = tuple[float | None, float | None]
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Held-out cells with what was said of them."""
+    """Cells with what was said of them."""
 
     ids: tuple[str, ...]  # source paths
+    keys: tuple[str, ...]
     subjects: tuple[str | None, ...]
     identities: tuple[str | None, ...]
-    labels: NDArray[np.int64]  # [n]
-    probability: NDArray[np.float64]  # of a blast, [n]
+    labels: NDArray[np.int64]  # [n]; -1 where unknown
+    probability: NDArray[np.float64]  # of a blast, [n], with no more digits than single precision has
 
     @classmethod
     def joined(cls, parts: Sequence["Scored"]) -> "Scored":
         """All cells of several folds."""
         return cls(
             ids=tuple(i for part in parts for i in part.ids),
+            keys=tuple(key for part in parts for key in part.keys),
             subjects=tuple(s for part in parts for s in part.subjects),
             identities=tuple(s for part in parts for s in part.identities),
             labels=np.concatenate([part.labels for part in parts]),
             probability=np.concatenate([part.probability for part in parts]),
         )
 
+    @property
+    def verdicts(self) -> NDArray[np.int64]:
+        """Int64 ``[n]``: 1 where the probability reaches the threshold."""
+        return (self.probability >= THRESHOLD).astype(np.int64)
+
     def to_csv(self) -> str:
-        """``ID,subject,identity,label,probability,verdict``: label is the true one."""
+        """One row a cell under ``contract.baseline.COLUMNS``; ``label`` is the true one, empty where unknown."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["ID", "subject", "identity", "label", "probability", "verdict"])
-        for row in zip(self.ids, self.subjects, self.identities, self.labels, self.probability, strict=True):
-            writer.writerow([*row[:4], f"{row[4]:.6f}", int(row[4] >= THRESHOLD)])
+        writer.writerow(COLUMNS)
+        labels = ["" if label < 0 else label for label in self.labels.tolist()]
+        probability = map(str, self.probability.astype(np.float32))
+        columns = (self.ids, self.keys, self.subjects, self.identities, labels, probability, self.verdicts.tolist())
+        writer.writerows(zip(*columns, strict=True))
         return text.getvalue()
 
 
@@ -84,8 +94,7 @@ class Scores:
 
 def score(cells: Scored, resamples: int, seed: int) -> Scores:
     """Score ``cells`` at a threshold of 0.5, with intervals from ``resamples`` drawn by ``seed``."""
-    verdicts = cells.probability >= THRESHOLD
-    right = verdicts == (cells.labels == 1)
+    right = cells.verdicts == cells.labels
     accuracy, f1, auroc = _three(cells.labels, cells.probability, np.ones(len(cells.labels)))
     known = None not in cells.identities and len(set(cells.identities)) > 1
     return Scores(

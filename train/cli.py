@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import tyro
 
@@ -19,7 +20,7 @@ from train.run_record import command_of
 
 def main() -> None:
     """Train the network (or all three), then draw the comparison of all that are trained."""
-    config = tyro.cli(Config, prog="python -m train", description=Config.__doc__)
+    config = tyro.cli(Config, prog="python -m train", description=f"{Config.__doc__}\n\n{expectation()}")
     with joined_processes() as processes:
         try:
             _train(config, processes)
@@ -28,6 +29,11 @@ def main() -> None:
                 again = command_of(replace(config, resume=True, force=False), processes.ranks)
                 print(f"{stopped}; go on with: {again}", file=sys.stderr)
             raise SystemExit(stopped.status) from None
+
+
+def expectation() -> str:
+    """What accuracy takes how long, network by network: the table that docs/results.md quotes and `make help` shows."""
+    return Path(__file__).with_name("expected.md").read_text(encoding="utf-8")
 
 
 def _train(config: Config, processes: Processes) -> None:

@@ -1,0 +1,131 @@
+"""The columns of a report: every exported network on its own pixels, the classical baseline, and the ensemble."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.baseline import NAME as BASELINE
+from contract.errors import UserError
+from evaluate.baseline import Baseline, load_baseline
+from evaluate.ensemble import average, ensemble_threshold
+from evaluate.gallery import error_picture, evidence_map
+from evaluate.predictions import Predictions
+from evaluate.predictor import Predictor, find_networks
+from evaluate.report_record import ARCHS, ENSEMBLE, ModelFile, Network
+from evaluate.scoring import score_network
+from evaluate.shard_folders import ShardFolder, folder_for, positions_of
+from evaluate.split_prediction import SplitPrediction, predict_split
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Who speaks in a report, and the shards that each of them saw."""
+
+    folders: tuple[ShardFolder, ...]  # the first decides cells and order
+    networks: dict[str, Predictor]
+    shards: dict[str, ShardFolder]  # of each network
+    baseline: Baseline | None
+
+    @property
+    def names(self) -> list[str]:
+        """Of all columns, in their order: the networks, the baseline, the ensemble of two networks or more."""
+        baseline = [BASELINE] if self.baseline else []
+        return [*self.networks, *baseline, *([ENSEMBLE] if len(self.networks) > 1 else [])]
+
+    @property
+    def threshold(self) -> float:
+        """The ensemble's."""
+        return ensemble_threshold([predictor.card.threshold for predictor in self.networks.values()])
+
+
+def open_columns(
+    artifacts: Path,
+    folders: tuple[ShardFolder, ...],
+    device: str,
+    threads: int,
+    allow_other_data: bool,
+    with_baseline: bool,
+) -> Columns:
+    """Open every exported network and the baseline; raises ``UserError`` for one that does not fit the shards.
+
+    A network judged on pixels made by another recipe, or on its own training cells, would mislead.
+    """
+    networks, shards = {}, {}
+    for arch, path in find_networks(artifacts, ARCHS).items():
+        networks[arch] = predictor = Predictor(path, device, threads)
+        card, classes = predictor.card, folders[0].manifest.classes
+        if card.arch != arch:
+            raise UserError(f"{path}: its card says {card.arch}: it lies in the folder of another network")
+        if card.classes != classes:
+            raise UserError(f"{path}: tells {card.classes} apart, the shards hold {classes}")
+        shards[arch] = folder_for(card, folders, allow_other_data, str(path))
+    return Columns(folders, networks, shards, load_baseline(artifacts, folders) if with_baseline else None)
+
+
+def predict_columns(columns: Columns, split: str) -> tuple[dict[str, Predictions], dict[str, SplitPrediction]]:
+    """What every column says of a split, in the first folder's order; and the networks' with their activation maps."""
+    cells, spoken = columns.folders[0].cells(split), {}
+    for name, predictor in columns.networks.items():
+        shards = columns.shards[name]
+        positions = positions_of(cells, shards.cells(split), str(shards.path))
+        spoken[name] = predict_split(predictor, shards.reader(split), cells, positions, f"{name} {split}")
+    found = {name: said.predictions for name, said in spoken.items()}
+    members = list(found.values())
+    if columns.baseline:
+        found[BASELINE] = columns.baseline.predictions(split, cells)
+    if len(members) > 1:
+        found[ENSEMBLE] = average(members, columns.threshold)
+    return found, spoken
+
+
+def score_columns(columns: Columns, found: dict[str, dict[str, Predictions]], split: str, artifacts: Path) -> dict:
+    """The record of every column by name, from what they say by split; ``split`` is the labelled one."""
+    scored: dict[str, Network] = {}
+    for name, said in found[split].items():
+        unlabelled = {other: columns_said[name] for other, columns_said in found.items() if other != split}
+        if name == ENSEMBLE:
+            point, members = "mean of its members' thresholds", tuple(columns.networks)
+            scored[name] = score_network(name, said, unlabelled, columns.threshold, point, members=members)
+        elif columns.baseline and name == BASELINE:
+            card = columns.baseline.card
+            scored[name] = score_network(name, said, unlabelled, card.threshold, "chosen beforehand", baseline=card)
+        else:
+            card_, file = columns.networks[name].card, _model_file(columns, name, artifacts)
+            scored[name] = score_network(
+                name, said, unlabelled, card_.threshold, card_.operating_point, card_.temperature, file
+            )
+    return scored
+
+
+def _model_file(columns: Columns, name: str, artifacts: Path) -> ModelFile:
+    predictor = columns.networks[name]
+    return ModelFile(
+        path=predictor.path.relative_to(artifacts).as_posix(),
+        sha256=predictor.sha256,
+        bytes=predictor.path.stat().st_size,
+        provider=predictor.provider,
+        other_data=predictor.card.manifest_digest != columns.shards[name].manifest.digest,
+        card=asdict(predictor.card),
+    )
+
+
+def picture_of(columns: Columns, spoken: dict[str, SplitPrediction], name: str, split: str, i: int) -> bytes:
+    """Cell ``i`` of a split as a column saw it, beside its class activation map, as PNG; the baseline has no map.
+
+    The ensemble's map is the mean of those members that see the same part of the image as the first one.
+    """
+    if columns.baseline and name == BASELINE:
+        return error_picture(columns.baseline.image(split, columns.folders[0].cells(split), i), None)
+    members = [name] if name != ENSEMBLE else _same_view(spoken)
+    temperatures = [columns.networks[member].card.temperature for member in members]
+    crop: NDArray[np.uint8] = spoken[members[0]].image(i)
+    return error_picture(crop, evidence_map([spoken[m].cam[i] for m in members], temperatures, len(crop)))
+
+
+def _same_view(spoken: dict[str, SplitPrediction]) -> Sequence[str]:
+    views = {name: (said.recipe.crop, said.recipe.window) for name, said in spoken.items()}
+    first = next(iter(views.values()))
+    return [name for name, view in views.items() if view == first]

@@ -1,0 +1,139 @@
+"""`python -m evaluate publish`: the files of docs/results/course/, from a finished report and nothing else.
+
+Everything is read and checked before the first file is written; all are written beside their places, then renamed.
+"""
+
+import csv
+import hashlib
+import io
+import re
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract.baseline import CARD
+from contract.baseline import NAME as BASELINE
+from contract.errors import UserError
+from contract.publish import publish_bytes
+from evaluate.paper import check_history
+from evaluate.predictions import Predictions, read_predictions
+from evaluate.report_record import ARCHS, ENSEMBLE, ReportRecord, load_record
+from evaluate.submission import submission_name
+
+WANTED = (*ARCHS, ENSEMBLE, BASELINE)
+KINDS = ("submission", "predictions", "history", "confusion")  # and the further unlabelled splits: "external"
+
+AGAIN = "make the report anew (python evaluate/run.py)"
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Copy a finished report's submissions, predictions, histories and figures to a folder that git keeps."""
+
+    artifacts: Path = Path("artifacts")  # folder of the networks and their report
+    out: Path = Path("docs/results/course")  # folder to write
+    incomplete: bool = False  # also where a network, the ensemble or the baseline is missing
+
+
+def publish(command: Publish) -> Path:
+    """Write the files, remove those of columns that are no longer there, and return the folder.
+
+    Raises ``UserError`` where the report is not of the networks that lie there now, or something is missing.
+    """
+    report = command.artifacts / "report"
+    record = load_record(report)
+    missing = [name for name in WANTED if name not in record.networks]
+    if missing and not command.incomplete:
+        raise UserError(
+            f"{report}: has no {', '.join(missing)}: nothing was written (train, export and evaluate, or --incomplete)"
+        )
+    _refuse_stale(record, command.artifacts)
+    files = _figures(record, report) | _histories(record, command.artifacts)
+    for name in record.networks:
+        files |= _answers(record, report, name)
+    splits = {split for network in record.networks.values() for split in network.unlabelled}
+    _swap(files, command.out, rf"({'|'.join((*KINDS, *map(re.escape, splits)))})_({'|'.join(WANTED)})\.(csv|png)")
+    print(f"{command.out}: {len(files)} files; {record.dataset.name}, split by {record.dataset.split_by}")
+    return command.out
+
+
+def table(found: Predictions) -> str:
+    """``ID,label,probability``: the verdict and the calibrated probability of each cell, in the file's order."""
+    rows = zip(found.cells.ids, found.verdicts.tolist(), (f"{p:.6f}" for p in found.probability), strict=True)
+    return _csv(("ID", "label", "probability"), rows)
+
+
+def _csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _refuse_stale(record: ReportRecord, artifacts: Path) -> None:
+    """The report speaks of the very files that lie there."""
+    check_history(record, artifacts)
+    for network in record.networks.values():
+        if network.file is not None:
+            path = artifacts / network.file.path
+            if hashlib.sha256(_read(path)).hexdigest() != network.file.sha256:
+                raise UserError(f"{path}: not the file that the report is of: {AGAIN}")
+        if network.baseline is not None:
+            path = artifacts / BASELINE / CARD
+            if _read(path).decode(errors="replace") != network.baseline.to_json():
+                raise UserError(f"{path}: not what the report is of: {AGAIN}")
+    without = [arch for arch in ARCHS if arch in record.networks and arch not in record.history]
+    if without:
+        raise UserError(f"{artifacts / without[0] / 'history.csv'}: was not there when the report was made: {AGAIN}")
+
+
+def _figures(record: ReportRecord, report: Path) -> dict[str, bytes]:
+    names = ["accuracy.png", *(f"confusion_{name}.png" for name in record.networks)]
+    return {name: _read(report / name) for name in names}
+
+
+def _histories(record: ReportRecord, artifacts: Path) -> dict[str, bytes]:
+    return {f"history_{arch}.csv": _read(artifacts / arch / "history.csv") for arch in record.history}
+
+
+def _answers(record: ReportRecord, report: Path, name: str) -> dict[str, bytes]:
+    """Of every unlabelled split: ``predictions_NAME.csv`` of test, ``<split>_NAME.csv`` of any other."""
+    files = {}
+    for split in record.networks[name].unlabelled:
+        found = read_predictions(report / f"predictions_{split}_{name}.csv")
+        files[f"{'predictions' if split == 'test' else split}_{name}.csv"] = table(found).encode()
+        path = report / submission_name(split, name)
+        submitted = _read(path)
+        if submitted != _csv(("ID", "label"), zip(found.cells.ids, found.verdicts.tolist(), strict=True)).encode():
+            raise UserError(f"{path}: does not say what the predictions do: {AGAIN}")
+        if split == "test":
+            files[f"submission_{name}.csv"] = submitted
+    return files
+
+
+def _swap(files: dict[str, bytes], out: Path, ours: str) -> None:
+    """Write all files into a folder beside their places first: a full disk changes nothing that was there.
+
+    Then remove what an older report had: other files whose names match ``ours``.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".publish-", dir=out) as staging:
+            for name, data in files.items():
+                publish_bytes(Path(staging) / name, data)
+            for name in files:
+                (Path(staging) / name).replace(out / name)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+    for path in out.iterdir():
+        if re.fullmatch(ours, path.name) and path.name not in files:
+            path.unlink()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}: {AGAIN}") from None

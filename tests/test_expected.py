@@ -1,0 +1,48 @@
+"""What training promises: one table, shown by both helps and quoted by the results."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from train.cli import expectation, main
+from train.resnet import ARCHITECTURES
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _rows() -> list[str]:
+    return [line for line in expectation().splitlines() if line.startswith("| resnet")]
+
+
+def test_every_network_has_accuracy_and_time() -> None:
+    assert [row.split("|")[1].strip() for row in _rows()] == list(ARCHITECTURES)
+    for row in _rows():
+        *_, accuracy, time = (cell.strip() for cell in row.strip("|").split("|"))
+        assert re.fullmatch(r"\d\d\.\d %", accuracy), row
+        assert re.fullmatch(r"[\d.]+ (min|h)", time), row
+
+
+def test_the_help_of_training_shows_the_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "--help"])
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main()
+    shown = " ".join(capsys.readouterr().out.split())
+    for row in _rows():
+        assert " ".join(row.split()) in shown
+
+
+def test_the_help_of_make_shows_the_table() -> None:
+    shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert shown.endswith(expectation())
+
+
+def test_the_results_quote_the_table() -> None:
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    for row in _rows():
+        assert row in results, f"docs/results.md does not quote train/expected.md: {row}"

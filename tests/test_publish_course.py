@@ -1,0 +1,150 @@
+"""`python -m evaluate publish`: what a folder of results holds, and what is refused before anything is written."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from finished_report import record
+
+from contract.baseline import BaselineCard
+from contract.errors import UserError
+from contract.publish import file_sha256
+from contract.record import to_json
+from evaluate.predictions import Cells, Predictions
+from evaluate.publish import Publish, publish
+from evaluate.report_record import ARCHS, Network, ReportRecord, Verdicts
+
+NAMES = (*ARCHS, "ensemble", "baseline")
+CARD = BaselineCard(1, "some cells", ("normal", "blast"), ("b" * 64,), "trees", ("area",), 0, 0.5, (9,), {}, {})
+
+
+def _predictions(seed: int, split: str) -> Predictions:
+    ids = (f"./{split}/2.bmp", f"./{split}/a, b.bmp", f"./{split}/1.bmp")
+    probability = np.random.default_rng(seed).random(3).astype(np.float32)
+    cells = Cells(ids, ("k2", "k3", "k1"), (None,) * 3, (None,) * 3, (None,) * 3)
+    return Predictions(cells, None, probability, probability, (probability >= 0.5).astype(np.int64))
+
+
+def _write_report(folder: Path, names: tuple[str, ...] = NAMES) -> ReportRecord:
+    """Networks, baseline and a report of them, below ``folder``."""
+    (folder / "report").mkdir(parents=True, exist_ok=True)
+    networks: dict[str, Network] = {}
+    for seed, name in enumerate(names):
+        (folder / name).mkdir(exist_ok=True)
+        column = record().networks["ensemble" if name == "baseline" else name]
+        column = replace(column, unlabelled={split: Verdicts(3, 1, 2) for split in ("test", "external")})
+        if column.file is not None:
+            (folder / name / "model.onnx").write_bytes(name.encode())
+            sha256 = file_sha256(folder / name / "model.onnx")
+            column = replace(column, file=replace(column.file, sha256=sha256))
+            text = "epoch,train_accuracy,valid_accuracy\n1,0.61,0.6789\n2,0.75,0.6543\n"
+            (folder / name / "history.csv").write_text(text)
+        if name == "baseline":
+            column = replace(column, baseline=CARD)
+            (folder / name / "card.json").write_text(CARD.to_json())
+        networks[name] = column
+        for split in ("test", "external"):
+            said = _predictions(seed, split)
+            (folder / "report" / f"predictions_{split}_{name}.csv").write_text(said.to_csv())
+            rows = [
+                f'"{i}",{v}' if "," in i else f"{i},{v}" for i, v in zip(said.cells.ids, said.verdicts, strict=True)
+            ]
+            file = f"submission_{name}.csv" if split == "test" else f"submission_{split}_{name}.csv"
+            (folder / "report" / file).write_text("\n".join(["ID,label", *rows, ""]))
+        (folder / "report" / f"confusion_{name}.png").write_bytes(b"matrix of " + name.encode())
+    (folder / "report" / "accuracy.png").write_bytes(b"curves")
+    history = {name: rows for name, rows in record().history.items() if name in names}
+    made = record(networks=networks, history=history)
+    (folder / "report" / "metrics.json").write_text(to_json(made), encoding="utf-8")
+    return made
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Path:
+    _write_report(tmp_path / "artifacts")
+    return tmp_path / "artifacts"
+
+
+def test_every_column_has_its_files_in_the_published_format(artifacts: Path, tmp_path: Path) -> None:
+    out = publish(Publish(artifacts, tmp_path / "course"))
+    kinds = [f"{kind}_{name}.csv" for kind in ("submission", "predictions", "external") for name in NAMES]
+    figures = ["accuracy.png", *(f"confusion_{name}.png" for name in NAMES)]
+    assert set(_content(out)) == {*kinds, *figures, *(f"history_{arch}.csv" for arch in ARCHS)}
+    for seed, name in enumerate(NAMES):
+        for kind, split in (("predictions", "test"), ("external", "external")):
+            said = _predictions(seed, split)
+            header, *rows = (out / f"{kind}_{name}.csv").read_text().splitlines()
+            assert header == "ID,label,probability"
+            assert rows[0] == f"./{split}/2.bmp,{said.verdicts[0]},{said.probability[0]:.6f}"
+            assert rows[1].startswith(f'"./{split}/a, b.bmp",')
+        assert (out / f"submission_{name}.csv").read_bytes() == (
+            artifacts / "report" / f"submission_{name}.csv"
+        ).read_bytes()
+        assert (out / f"confusion_{name}.png").read_bytes() == b"matrix of " + name.encode()
+    assert (out / "history_resnet50.csv").read_bytes() == (artifacts / "resnet50" / "history.csv").read_bytes()
+
+
+def test_it_is_the_same_twice_and_removes_only_what_an_older_report_had(artifacts: Path, tmp_path: Path) -> None:
+    out = publish(Publish(artifacts, tmp_path / "course"))
+    first = _content(out)
+    (out / "README.md").write_text("kept")
+    (out / "notes_resnet18.csv").write_text("kept")
+    assert _content(publish(Publish(artifacts, out))) == first | {
+        "README.md": b"kept",
+        "notes_resnet18.csv": b"kept",
+    }
+    _write_report(artifacts, ("resnet18", "baseline"))
+    publish(Publish(artifacts, out, incomplete=True))
+    left = {name for name in first if any(part in name for part in ("resnet18", "baseline", "accuracy"))}
+    assert set(_content(out)) == left | {"README.md", "notes_resnet18.csv"}
+
+
+def test_a_missing_column_is_named_and_nothing_is_written(artifacts: Path, tmp_path: Path) -> None:
+    _write_report(artifacts, ("resnet18", "resnet50", "ensemble"))
+    with pytest.raises(UserError, match="has no resnet152, baseline: nothing was written"):
+        publish(Publish(artifacts, tmp_path / "course"))
+    assert not (tmp_path / "course").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("resnet50/model.onnx", r"model\.onnx: not the file that the report is of"),
+        ("resnet18/history.csv", r"history\.csv: not what metrics\.json tells"),
+        ("baseline/card.json", r"card\.json: not what the report is of"),
+        ("report/submission_ensemble.csv", r"submission_ensemble\.csv: does not say what the predictions do"),
+        ("report/predictions_external_resnet18.csv", "not predictions of a report"),
+    ],
+)
+def test_what_is_not_of_the_report_is_refused_before_anything_is_written(
+    artifacts: Path, tmp_path: Path, file: str, words: str
+) -> None:
+    (artifacts / file).write_text("epoch,train_accuracy,valid_accuracy\n1,0.1,0.1\n")
+    with pytest.raises(UserError, match=words):
+        publish(Publish(artifacts, tmp_path / "course"))
+    assert not (tmp_path / "course").exists()
+
+
+def test_a_disk_that_fills_up_leaves_the_old_files(
+    artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = publish(Publish(artifacts, tmp_path / "course"))
+    before = _content(out)
+    (artifacts / "report" / "accuracy.png").write_bytes(b"new curves")
+    calls = []
+
+    def full(path: Path, data: bytes) -> None:
+        calls.append(path)
+        if len(calls) == 5:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(data)
+
+    monkeypatch.setattr("evaluate.publish.publish_bytes", full)
+    with pytest.raises(UserError, match="No space left"):
+        publish(Publish(artifacts, out))
+    assert _content(out) == before
