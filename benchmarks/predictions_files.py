@@ -1,0 +1,72 @@
+"""Predictions of ablations, reports and baselines as one table, and the accuracy of a part of it with its interval."""
+
+import re
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from contract.bootstrap import PEOPLE, percentile_interval, resamples
+from contract.errors import UserError
+
+ABLATION = {"key", "label", "logit", "identity", "unseen", "seed", "fold"}  # columns of benchmarks/ablation.py
+SCORED = {"key", "label", "verdict", "subject", "identity"}  # of a report's, or the baseline's, predictions_valid.csv
+NAME = re.compile(
+    r"(?P<setting>.+)-(?P<arch>resnet\d+)-(?P<size>\d+)px-e(?P<epochs>\d+)-s(?P<seed>\d+)-f(?P<fold>\d+)\.csv"
+)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A share of right verdicts, with its 95 % interval when people are drawn anew."""
+
+    value: float
+    low: float
+    high: float
+    n: int  # verdicts; a cell counts once a seed
+    people: int
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+def read_files(*patterns: str) -> pd.DataFrame:
+    """Every file that a pattern matches, once: columns ``person``, ``right``, ``unseen``, ``seed`` and ``file``.
+
+    ``unseen`` is None where a file does not say whether its people were in training. Raises ``UserError`` where a
+    pattern matches nothing, and for a file that is neither an ablation's nor a report's.
+    """
+    paths: dict[Path, None] = {}
+    for pattern in patterns:
+        found = sorted(map(Path, glob(pattern)))
+        if not found:
+            raise UserError(f"{pattern}: no such file")
+        paths |= dict.fromkeys(found)
+    return pd.concat([_read(path) for path in paths], ignore_index=True)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype={"identity": str, "subject": str, "key": str})
+    if set(table.columns) >= ABLATION:
+        right, person, unseen, seed = (table.logit > 0) == (table.label == 1), table.identity, table.unseen, table.seed
+    elif set(table.columns) >= SCORED and table.label.notna().all():
+        person = table.identity.fillna(table.subject).fillna(table.key)
+        right, unseen, seed = table.verdict == table.label, None, 0
+    else:
+        raise UserError(f"{path}: neither predictions of benchmarks/ablation.py nor of a labelled split of a report")
+    return pd.DataFrame({"person": person, "right": right, "unseen": unseen, "seed": seed, "file": str(path)})
+
+
+def accuracy(table: pd.DataFrame) -> Accuracy:
+    """Of all verdicts together, seeds and folds pooled; the interval as in reports.
+
+    Raises ``UserError`` where there are fewer than two people to draw anew.
+    """
+    right, people = table.right.to_numpy(np.float64), table.person.tolist()
+    shares = [weights @ right / weights.sum(axis=1) for weights in resamples(people, len(people), PEOPLE)]
+    bounds = percentile_interval(np.concatenate(shares)) if shares else None
+    if bounds is None:
+        raise UserError(f"{table.file.iloc[0]}: one person's cells alone have no interval over people")
+    return Accuracy(float(right.mean()), *bounds, len(right), len(set(people)))
