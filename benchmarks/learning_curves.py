@@ -15,7 +15,6 @@ import matplotlib
 import pandas as pd
 import tyro
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from benchmarks.predictions_files import NAME, Accuracy, accuracy, read_files
 from contract.errors import UserError
@@ -87,8 +86,10 @@ def draw(curves: dict[str, list[Point]], against: str) -> Figure:
     """Draw people seen in blue and never seen in orange, with 95 % intervals, people drawn anew."""
     figure = Figure(figsize=(7.2, 4.4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    for (name, points), (line, marker) in zip(curves.items(), LINES, strict=False):
-        x = [point.x for point in points]
+    ticks = sorted({point.x for points in curves.values() for point in points})
+    aside = 0.012 * (ticks[-1] - ticks[0] or 1.0)  # bars of two curves at one place stand side by side
+    for number, ((name, points), (line, marker)) in enumerate(zip(curves.items(), LINES, strict=False)):
+        x = [point.x + aside * (number - (len(curves) - 1) / 2) for point in points]
         for side, colour, label in (("seen", BLUE, "people seen"), ("unseen", ORANGE, "people never seen")):
             found = [getattr(point, side) for point in points]
             reach = [[100 * (f.value - f.low) for f in found], [100 * (f.high - f.value) for f in found]]
@@ -97,7 +98,9 @@ def draw(curves: dict[str, list[Point]], against: str) -> Figure:
             axes.errorbar(x, values, yerr=reach, label=f"{label}: {name}", elinewidth=0.8, **style)
     axes.set_xlabel(LABELS[against])
     axes.set_ylabel("accuracy (%)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    if len(ticks) == 1:
+        axes.set_xlim(ticks[0] - 1, ticks[0] + 1)
     axes.set_title("Learning curves; bars: 95 % interval, people drawn anew", loc="left")
     axes.legend(loc="best", fontsize=7)
     return figure
