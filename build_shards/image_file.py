@@ -29,11 +29,17 @@ def read_image(path: Path) -> tuple[Image, bytes]:
     Raises ``UserError`` naming the file and the rule when it cannot be read, is neither BMP nor PNG,
     is cut short, is not 8-bit 3-channel, or declares a side over ``MAXIMUM_SIDE``.
     """
+    view, data = read_view(path)
+    return _copied(view), data
+
+
+def read_view(path: Path) -> tuple[Image, bytes]:
+    """As ``read_image``, but the pixels are a view of where they lie in the file's bytes: see ``view_image``."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    return decode_image(data, str(path)), data
+    return view_image(data, str(path)), data
 
 
 def announced(items: Iterable[Item], file_of: Callable[[Item], Path]) -> Iterator[Item]:
@@ -66,15 +72,27 @@ def _announce(path: Path) -> None:
 
 
 def decode_image(data: bytes, source: str) -> Image:
-    """Decode the bytes of a BMP or PNG file; ``source`` names them in errors."""
+    """Decode the bytes of a BMP or PNG file: uint8 ``[H, W, 3]`` RGB, contiguous; ``source`` names them in errors."""
+    return _copied(view_image(data, source))
+
+
+def view_image(data: bytes, source: str) -> Image:
+    """As ``decode_image``, without a copy where the file holds plain pixels: to be read only.
+
+    For those who want a part of the picture. In memory its channels run backwards, and so do most BMPs' rows.
+    """
     if data[:2] == b"BM":
-        return _decode_bmp(data, source)
+        return _view_bmp(data, source)
     if data[:8] == PNG_SIGNATURE:
-        return _decode_png(data, source)
+        return _decode_png(data, source)[:, :, ::-1]
     raise UserError(f"{source}: not a BMP or PNG image ({len(data)} bytes)")
 
 
-def _decode_bmp(data: bytes, source: str) -> Image:
+def _copied(view: Image) -> Image:
+    return np.asarray(cv2.cvtColor(view[:, :, ::-1], cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _view_bmp(data: bytes, source: str) -> Image:
     """Windows bitmap with a BITMAPINFOHEADER or later: 24 bits a pixel, rows padded to 4 bytes, BGR."""
     if len(data) < 54:
         raise UserError(f"{source}: cut short: {len(data)} bytes are less than a BMP header")
@@ -88,11 +106,11 @@ def _decode_bmp(data: bytes, source: str) -> Image:
         raise UserError(f"{source}: cut short: {len(data)} bytes where {offset + stride * abs(height)} belong")
     rows = np.frombuffer(data, np.uint8, stride * abs(height), offset).reshape(abs(height), stride)
     bgr = rows[:, : width * 3].reshape(abs(height), width, 3)
-    rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-    return cv2.flip(rgb, 0).astype(np.uint8, copy=False) if height > 0 else rgb
+    return bgr[:: -1 if height > 0 else 1, :, ::-1]
 
 
 def _decode_png(data: bytes, source: str) -> Image:
+    """uint8 ``[H, W, 3]``, BGR."""
     if len(data) < 33 or not png_is_whole(data):
         raise UserError(f"{source}: cut short or damaged: the chunks of the PNG do not add up ({len(data)} bytes)")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
@@ -102,7 +120,7 @@ def _decode_png(data: bytes, source: str) -> Image:
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:
         raise UserError(f"{source}: not a readable PNG")
-    return np.ascontiguousarray(bgr[:, :, ::-1].astype(np.uint8, copy=False))
+    return bgr.astype(np.uint8, copy=False)
 
 
 def _check_sides(width: int, height: int, source: str) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TAIL = 30  # one in so many values is taken to hold a percentile of ALPHA or MAXIMUM with some to spare
-SAMPLED = 16  # one in so many values tells where that tail begins
+SAMPLED = 64  # one in so many values tells where that tail begins
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
@@ -18,18 +18,19 @@ def percentiles(values: Floats, *percents: float) -> Matrix:
 def _percentile(values: Floats, percent: float) -> float:
     place = percent / 100 * (len(values) - 1)
     below = int(place)
-    wanted = [below, min(below + 1, len(values) - 1)]
-    low, high = _ranked(values, wanted) if percent > 50 else -_ranked(-values, [len(values) - 1 - i for i in wanted])
+    low, high = _ranked(values, [below, min(below + 1, len(values) - 1)], upper=percent > 50)
     return float(low + (high - low) * (place - below))
 
 
-def _ranked(values: Floats, places: list[int]) -> Matrix:
-    """The values at these places of the sorted order, all near its end: float64."""
+def _ranked(values: Floats, places: list[int], upper: bool) -> Matrix:
+    """The values at these places of the sorted order, all near its ``upper`` or its lower end: float64."""
     sample = values[::SAMPLED]
-    threshold = np.partition(sample, -(len(sample) // TAIL) - 1)[-(len(sample) // TAIL) - 1]
-    tail = values[values >= threshold]
-    skipped = len(values) - len(tail)
-    if skipped > min(places):  # the sample lied
+    spare = len(sample) // TAIL
+    edge = len(sample) - 1 - spare if upper else spare
+    threshold = np.partition(sample, edge)[edge]
+    tail = values[values >= threshold] if upper else values[values <= threshold]
+    skipped = len(values) - len(tail) if upper else 0
+    if not (skipped <= min(places) and max(places) < skipped + len(tail)):  # the sample lied
         tail, skipped = values, 0
     inside = [place - skipped for place in places]
     return np.partition(tail, inside)[inside].astype(np.float64)

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from build_shards.image_file import decode_image, read_image
+from build_shards.image_file import decode_image, read_image, read_view
 from build_shards.stain import normalise
 from contract.errors import UserError
 from contract.recipe import Recipe
 
-__all__ = ["Crop", "cell_mask", "cell_pixels", "decode_image", "preprocess", "read_image"]
+__all__ = ["Crop", "cell_mask", "cell_pixels", "decode_image", "preprocess", "read_image", "read_view"]
 
 Image = NDArray[np.uint8]
 MINIMUM_CELL = 16  # pixels: a frame of one pixel would else become a cell that fills its stored image
@@ -63,8 +63,7 @@ def preprocess(image: Image, recipe: Recipe, source: str) -> Crop:
     if covered < MINIMUM_CELL:
         raise UserError(f"{source}: the cell covers {covered} pixels: fewer than {MINIMUM_CELL} are no cell")
     normalised = _normalise_stain(cell, inside, recipe)
-    cell = (cell & _COLOUR_AND_ONE) * inside
-    resized = _resize(cell.view(np.uint8), bounds, box, recipe.size)
+    resized = _resize((cell & _COLOUR_AND_ONE) * inside, bounds, box, recipe.size)
     if not resized.any():
         raise UserError(f"{source}: the cell covers {covered} pixels, too few for one pixel of {recipe.size} px")
     return Crop(resized, box, shrunk, normalised)
@@ -82,7 +81,7 @@ def cell_pixels(image: Image) -> Image:
 def _bounds(image: Image) -> tuple[int, int, int, int] | None:
     """The rows and columns that hold the cell (top, bottom, left, right; ends exclusive); None where there is none."""
     height, width = image.shape[:2]
-    lines = image.reshape(height, width * 3)
+    lines = _forwards(image).reshape(height, width * 3)
     rows = np.flatnonzero(lines.max(axis=1))
     if rows.size == 0:
         return None
@@ -91,29 +90,34 @@ def _bounds(image: Image) -> tuple[int, int, int, int] | None:
     return top, bottom, int(columns[0]) // 3, int(columns[-1]) // 3 + 1
 
 
+def _forwards(image: Image) -> Image:
+    """The same pixels with the channels in the order of memory: RGB, or BGR of a view onto a file."""
+    return image if image.strides[2] > 0 else image[:, :, ::-1]
+
+
 def _pack(image: Image, bounds: tuple[int, int, int, int]) -> Packed:
     """The pixels inside ``bounds``, RGBA of alpha 255: uint32 ``[h, w]``."""
     top, bottom, left, right = bounds
-    rgba = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_RGB2RGBA)
+    part = image[top:bottom, left:right]
+    forwards = _forwards(part)
+    rgba = cv2.cvtColor(forwards, cv2.COLOR_RGB2RGBA if forwards is part else cv2.COLOR_BGR2RGBA)
     return rgba.view(np.uint32)[..., 0]
 
 
 def _unpack(pixels: Packed) -> Image:
     """uint32 ``[M]`` -> uint8 RGB ``[M, 3]``."""
-    rgb = cv2.cvtColor(pixels.view(np.uint8).reshape(-1, 1, 4), cv2.COLOR_RGBA2RGB)
-    return rgb[:, 0].astype(np.uint8, copy=False)
+    rgb = cv2.cvtColor(pixels.view(np.uint8).reshape(1, -1, 4), cv2.COLOR_RGBA2RGB)  # in one row: 30 times faster
+    return rgb[0].astype(np.uint8, copy=False)
 
 
 def _normalise_stain(cell: Packed, inside: NDArray[np.bool_], recipe: Recipe) -> bool:
     """Normalise the stain in place; false where it cannot be told and nothing was changed."""
     if recipe.stain == "none":
         return True
-    where = np.flatnonzero(inside)
-    flat = cell.reshape(-1)
-    found = normalise(_unpack(flat[where]), recipe.stain, recipe.target)
+    found = normalise(_unpack(cell[inside]), recipe.stain, recipe.target)
     if found is None:
         return False
-    flat[where] = cv2.cvtColor(found[:, None], cv2.COLOR_RGB2RGBA).view(np.uint32).reshape(-1)
+    cell[inside] = cv2.cvtColor(found[None], cv2.COLOR_RGB2RGBA).view(np.uint32)[0, :, 0]
     return True
 
 
@@ -131,7 +135,7 @@ def _crop_box(
     return box, recipe.crop == "native" and extent > recipe.window
 
 
-def _resize(cell: Image, bounds: tuple[int, int, int, int], box: tuple[int, int, int, int], size: int) -> Image:
+def _resize(cell: Packed, bounds: tuple[int, int, int, int], box: tuple[int, int, int, int], size: int) -> Image:
     """Area-average the cell's pixels alone to ``[size, size, 3]``; see the module's docstring.
 
     ``cell`` is RGB and 1 for the cell, 0 for background. Of the window, only the part around the cell is averaged.
@@ -141,15 +145,25 @@ def _resize(cell: Image, bounds: tuple[int, int, int, int], box: tuple[int, int,
         for first, last, start, side in ((*bounds[:2], box[1], box[3]), (*bounds[2:], box[0], box[2]))
     )
     top, left = bounds[0] - box[1] - rows.start, bounds[2] - box[0] - columns.start
-    part = np.zeros((rows.stop - rows.start, columns.stop - columns.start, 4), np.float32)
-    part[top : top + cell.shape[0], left : left + cell.shape[1] // 4] = cell.reshape(cell.shape[0], -1, 4)
+    part = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint32)
+    part[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+    pixels = part.view(np.uint8).reshape(*part.shape, 4).astype(np.float32)
     shape = (out_columns.stop - out_columns.start, out_rows.stop - out_rows.start)
-    *colours, coverage = cv2.split(cv2.resize(part, shape, interpolation=cv2.INTER_AREA))
+    averaged = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA).astype(np.float32, copy=False)
+    return _divide(averaged, out_rows, out_columns, size)
+
+
+def _divide(averaged: NDArray[np.float32], rows: slice, columns: slice, size: int) -> Image:
+    """Colour sums and coverage, float32 ``[h, w, 4]``, as the levels of ``[rows, columns]`` of the stored image."""
+    planes = np.empty((4, *averaged.shape[:2]), np.float32)
+    cv2.split(averaged, list(planes))
+    colours, coverage = planes[:3], planes[3]
     kept = coverage >= 0.5
-    coverage[~kept] = 1
+    colours /= np.maximum(coverage, 0.5)  # where less is covered it does not matter what comes out, but for a warning
+    np.maximum(colours, 1, out=colours)
+    levels = cv2.convertScaleAbs(colours.reshape(3, -1)).reshape(colours.shape) * kept
     out = np.zeros((size, size, 3), np.uint8)
-    levels = [cv2.convertScaleAbs(np.maximum(colour / coverage, 1)) * kept for colour in colours]
-    out[out_rows, out_columns] = cv2.merge(levels)
+    out[rows, columns] = cv2.merge(list(levels))
     return out
 
 

@@ -7,7 +7,7 @@ import cv2
 
 from build_shards.dataset import Cell, Dataset
 from build_shards.pool import WorkerPool
-from build_shards.preprocess import cell_pixels, read_image
+from build_shards.preprocess import cell_pixels, read_view
 from build_shards.stain import fit_target, measure
 from contract.errors import UserError
 from contract.recipe import Recipe
@@ -50,7 +50,7 @@ def measure_cell(job: Job) -> tuple[float, ...] | None:
     """The stain of one cell; None where it cannot be told, or the file not be read and ``skip_bad``."""
     cv2.setNumThreads(1)  # one worker, one core
     try:
-        return measure(cell_pixels(read_image(job.cell.file)[0]), job.stain)
+        return measure(cell_pixels(read_view(job.cell.file)[0]), job.stain)
     except UserError:
         if not job.skip_bad:
             raise

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 SAMPLE = 2000  # pixels that are factorised: more move the stain vectors by less than cells differ
 SPARSITY = 0.02  # the paper's lambda, per pixel; at 0.1 it removes one of two stains as close as those of blood cells
-IO = 240  # as in stain.py, which imports this module: OD = -ln((level + 1) / IO)
+IO = 240  # as in macenko.py, which imports this module: OD = -ln((level + 1) / IO)
 STEPS = 50  # from Macenko's vectors, and no more: close stains have no unique factors, and hundreds of steps drift off
 
 Floats = NDArray[np.float32]

@@ -7,7 +7,8 @@ whose stain cannot be told passes unchanged.
 
 import numpy as np
 
-import build_shards.stain as stain
+import build_shards.macenko as macenko
+import build_shards.reinhard as reinhard
 from contract.recipe import Recipe
 from export.builder import GraphBuilder, Value, double, integer, single
 from export.raw_eigen import cross, largest_eigenvectors, norm
@@ -21,14 +22,14 @@ WHITE = np.array([0.950456, 1.0, 1.088754])
 
 _LEVELS = np.arange(256) / 255
 LINEAR_OF_LEVEL = np.where(_LEVELS > 0.04045, ((_LEVELS + 0.055) / 1.055) ** 2.4, _LEVELS / 12.92)
-OD_OF_LEVEL = -np.log((np.arange(256) + 1) / stain.IO)
+OD_OF_LEVEL = -np.log((np.arange(256) + 1) / macenko.IO)
 
 
 def normalise_stain(g: GraphBuilder, image: str, covered: str, recipe: Recipe) -> str:
     """``image``, uint8 ``[H, W, 3]``, with the recipe's stain where ``covered``, uint8 ``[H, W]``, is above zero."""
     flat = g.op("Reshape", image, integer(-1, 3))
     mask = g.op("Reshape", g.cast(covered, np.bool_), integer(-1).reshape(1))
-    enough = _at_least(g, mask, stain.MINIMUM_PIXELS)
+    enough = _at_least(g, mask, macenko.MINIMUM_PIXELS)
     # Too few pixels for a statistic: take all of the frame, so that no list is empty; the result is thrown away.
     listed = g.op("Or", mask, g.op("Not", enough))
     where = g.op("Transpose", g.op("NonZero", listed), perm=[1, 0])
@@ -55,7 +56,7 @@ def _reinhard(g: GraphBuilder, pixels: str, target: tuple[float, ...]) -> tuple[
     mean = g.reduce("ReduceMean", lab, 0)
     centred = g.op("Sub", lab, mean)
     std = g.op("Sqrt", g.reduce("ReduceMean", g.op("Mul", centred, centred), 0))
-    told = g.op("GreaterOrEqual", g.reduce("ReduceMin", std, 0), double(stain.MINIMUM_STD))
+    told = g.op("GreaterOrEqual", g.reduce("ReduceMin", std, 0), double(reinhard.MINIMUM_STD))
     gain = g.op("Div", double(*target[3:]), std)
     moved = g.op("Add", g.op("Mul", centred, gain), double(*target[:3]))
     return g.op("Mul", _rgb(g, g.cast(moved, np.float32)), single(255)), told
@@ -91,37 +92,37 @@ def _macenko(g: GraphBuilder, pixels: str, target: tuple[float, ...]) -> tuple[s
     HE, told = _stain_vectors(g, OD)
     C = g.op("MatMul", OD, g.cast(_inverse(g, HE), np.float32))
     columns = g.ops("Split", 2, C, integer(1, 1), axis=1)
-    maxima = [_percentile(g, g.op("Reshape", column, integer(-1).reshape(1)), stain.MAXIMUM) for column in columns]
+    maxima = [_percentile(g, g.op("Reshape", column, integer(-1).reshape(1)), macenko.MAXIMUM) for column in columns]
     maxC = g.op("Concat", *maxima, axis=0)
-    told = g.op("And", told, _reaches(g, maxC, stain.MINIMUM_CONCENTRATION))
+    told = g.op("And", told, _reaches(g, maxC, macenko.MINIMUM_CONCENTRATION))
     reference, largest = np.array(target[:6]).reshape(2, 3), np.array(target[6:])
     ratio = g.op("Unsqueeze", g.op("Div", double(*largest), maxC), integer(1).reshape(1))
     light = g.op("MatMul", C, g.cast(g.op("Mul", -reference, ratio), np.float32))
     light = g.op("Exp", g.op("Min", light, single(1)))
-    return g.op("Sub", g.op("Mul", light, single(stain.IO)), single(1)), told
+    return g.op("Sub", g.op("Mul", light, single(macenko.IO)), single(1)), told
 
 
 def _stain_vectors(g: GraphBuilder, OD: str) -> tuple[str, str]:
     """HE as rows, float64 ``[2, 3]``, H first, and whether they can be told."""
-    stained = g.op("GreaterOrEqual", g.reduce("ReduceMin", OD, 1), single(stain.BETA))
-    told = _at_least(g, stained, stain.MINIMUM_PIXELS)
+    stained = g.op("GreaterOrEqual", g.reduce("ReduceMin", OD, 1), single(macenko.BETA))
+    told = _at_least(g, stained, macenko.MINIMUM_PIXELS)
     listed = g.op("Or", stained, g.op("Not", told))
     ODhat = g.op("Compress", OD, listed, axis=0)
     mean = g.reduce("ReduceMean", g.cast(ODhat, np.float64), 0)
     variance, plane = largest_eigenvectors(g, _covariance(g, ODhat, mean))
-    told = g.op("And", told, g.op("GreaterOrEqual", variance, double(stain.MINIMUM_VARIANCE)))
+    told = g.op("And", told, g.op("GreaterOrEqual", variance, double(macenko.MINIMUM_VARIANCE)))
     side = g.op("MatMul", plane, g.op("Unsqueeze", mean, integer(1).reshape(1)))
     plane = g.op("Mul", plane, g.op("Where", g.op("Less", side, double(0)), double(-1), double(1)))
     That = g.op("MatMul", ODhat, g.cast(g.op("Transpose", plane, perm=[1, 0]), np.float32))
     x, y = g.ops("Split", 2, That, integer(1, 1), axis=1)
     angle = g.op("Reshape", _atan2(g, y, x), integer(-1).reshape(1))
-    ends = [_percentile(g, angle, percent) for percent in (stain.ALPHA, 100 - stain.ALPHA)]
+    ends = [_percentile(g, angle, percent) for percent in (macenko.ALPHA, 100 - macenko.ALPHA)]
     phi = g.op("Unsqueeze", g.op("Concat", *ends, axis=0), integer(1).reshape(1))
     turn = g.op("Concat", *(g.cast(g.op(f, g.cast(phi, np.float32)), np.float64) for f in ("Cos", "Sin")), axis=1)
     HE = g.op("MatMul", turn, plane)
     first, second = g.ops("Split", 2, HE, integer(1, 1), axis=0)
     sine = norm(g, cross(g, first, second))
-    told = g.op("And", told, _reaches(g, sine, float(stain.MINIMUM_SINE)))
+    told = g.op("And", told, _reaches(g, sine, float(macenko.MINIMUM_SINE)))
     swapped = g.op("Concat", second, first, axis=0)
     red = [g.op("Gather", vector, integer(0), axis=1) for vector in (first, second)]
     return g.op("Where", g.op("Greater", *red), HE, swapped), told

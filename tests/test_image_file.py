@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from build_shards import image_file
-from build_shards.image_file import MAXIMUM_SIDE, announced, decode_image, read_image
+from build_shards.image_file import MAXIMUM_SIDE, announced, decode_image, read_image, read_view, view_image
 from contract.errors import UserError
 
 
@@ -50,6 +50,16 @@ def test_a_bmp_decodes_as_opencv_decodes_it(width: int, top_down: bool):
     np.testing.assert_array_equal(image, reference)
     assert image.dtype == np.uint8
     assert image.flags.c_contiguous
+
+
+@pytest.mark.parametrize("top_down", [False, True])
+def test_a_view_has_the_pixels_where_the_file_has_them(tmp_path: Path, top_down: bool):
+    rgb = random_image(6, 7)
+    (tmp_path / "x.bmp").write_bytes(bmp(rgb, top_down))
+    view, data = read_view(tmp_path / "x.bmp")
+    np.testing.assert_array_equal(view, rgb)
+    assert np.shares_memory(view, np.frombuffer(data, np.uint8))
+    np.testing.assert_array_equal(view_image(encode(rgb[:, :, ::-1], ".png"), "x.png"), rgb)
 
 
 def test_a_bmp_that_opencv_wrote_is_read(tmp_path: Path):

@@ -82,7 +82,9 @@ def test_averaging_around_the_cell_alone_gives_the_bits_of_the_whole_window(
     np.testing.assert_array_equal(out.image, plain_crop(image, out.box, size))
 
 
-@pytest.mark.parametrize(("window", "size"), [(288, 112), (288, 96), (288, 288), (300, 100), (256, 224), (90, 100)])
+@pytest.mark.parametrize(
+    ("window", "size"), [(288, 112), (288, 96), (288, 288), (300, 100), (256, 224), (90, 100), (240, 480), (240, 360)]
+)
 @pytest.mark.parametrize("crop", ["native", "box", "none"])
 def test_drawn_cells_are_cropped_as_plainly_written_code_does(crop: str, window: int, size: int):
     image = draw_cell(1, 0.5, np.random.default_rng(3))
@@ -94,9 +96,16 @@ def test_drawn_cells_are_cropped_as_plainly_written_code_does(crop: str, window:
 
 def test_an_image_that_is_not_contiguous_gives_the_same_cell():
     image = draw_cell(1, 0.5, np.random.default_rng(3))
-    reversed_channels = np.ascontiguousarray(image[..., ::-1])
-    out = preprocess(reversed_channels[..., ::-1], Recipe(), "x")
-    np.testing.assert_array_equal(out.image, preprocess(image, Recipe(), "x").image)
+    whole = preprocess(image, Recipe(), "x").image
+    upside_down = np.ascontiguousarray(image[::-1, :, ::-1])  # as a BMP lies in its file
+    for view in (
+        np.ascontiguousarray(image[..., ::-1])[..., ::-1],
+        upside_down[::-1, :, ::-1],
+        np.asfortranarray(image),
+    ):
+        np.testing.assert_array_equal(view, image)
+        np.testing.assert_array_equal(preprocess(view, Recipe(), "x").image, whole)
+        np.testing.assert_array_equal(cell_pixels(view), cell_pixels(image))
 
 
 def test_the_cells_pixels_come_in_row_order_and_alone():
@@ -118,6 +127,31 @@ def test_macenko_is_bit_for_bit_what_plainly_written_code_gives(bright: int):
             np.testing.assert_array_equal(result, plain_macenko(pixels, target))
             compared += 1
     assert compared >= 4
+
+
+def plain_reinhard(pixels: np.ndarray, target: tuple[float, ...]) -> np.ndarray:
+    """Reinhard et al. with every pixel taken to Lab and back for itself, however often its colour comes."""
+    levels = np.arange(256) / 255
+    linear = np.where(levels > 0.04045, ((levels + 0.055) / 1.055) ** 2.4, levels / 12.92).astype(np.float32)
+    lab = cv2.cvtColor(linear[pixels][:, None], cv2.COLOR_LRGB2Lab)
+    means, stds = cv2.meanStdDev(lab)
+    for channel in range(3):
+        gain = target[3 + channel] / stds[channel, 0]
+        lab[..., channel] = lab[..., channel] * np.float32(gain)
+        lab[..., channel] += np.float32(target[channel] - gain * means[channel, 0])
+    light = cv2.cvtColor(lab, cv2.COLOR_Lab2RGB)[:, 0] * np.float32(255)
+    return np.rint(np.clip(light, 1, 255)).astype(np.uint8)
+
+
+def test_reinhard_is_bit_for_bit_what_plainly_written_code_gives():
+    rng = np.random.default_rng(6)
+    cells = [cell_pixels(draw_cell(i % 2, rng.normal(), rng)) for i in range(4)]
+    cells += [rng.integers(0, 256, (20000, 3), dtype=np.uint8), np.repeat(cells[0][:50], 40, axis=0)]
+    target = fit_target([found for cell in cells[:4] if (found := measure(cell, "reinhard")) is not None], "reinhard")
+    for cell in cells:  # one after the other: what a cell leaves in the table of colours must not reach the next
+        result = normalise(cell, "reinhard", target)
+        assert result is not None
+        np.testing.assert_array_equal(result, plain_reinhard(cell, target))
 
 
 @settings(max_examples=100, deadline=None)

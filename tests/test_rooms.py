@@ -20,14 +20,15 @@ ALLOWED = {
         "train.checkpoint",
         "train.normalise",
         "build_shards.preprocess",
-        "build_shards.stain",
+        "build_shards.macenko",
+        "build_shards.reinhard",
     ),
     "evaluate": ("contract", "build_shards.preprocess"),
 }
 # Packages that a room may not use, whatever for.
 FORBIDDEN = {
     "contract": ("torch", "webdataset", "pandas", "onnx", "onnxruntime", "matplotlib", "sklearn", "skimage", "tyro"),
-    "build_shards": ("torch", "onnx", "onnxruntime"),
+    "build_shards": ("torch", "webdataset", "onnx", "onnxruntime"),
     "train": ("webdataset", "onnx", "onnxruntime", "pandas"),
     "export": ("webdataset", "pandas"),
     "evaluate": ("torch", "webdataset", "onnxscript"),
