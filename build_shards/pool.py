@@ -18,11 +18,10 @@ Result = TypeVar("Result")
 class WorkerPool:
     """Processes that are started at the first work and kept for the next; with 1 worker, this very process."""
 
-    def __init__(self, workers: int, prepare: Callable[[], None] | None = None) -> None:
-        """``prepare`` is called once in every new process, before it imports what the work needs."""
+    def __init__(self, workers: int) -> None:
         # Forking a process that runs threads can lock up.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(workers, context, _start, (prepare,)) if workers > 1 else None
+        self._pool = ProcessPoolExecutor(workers, context, _start) if workers > 1 else None
 
     def __enter__(self) -> "WorkerPool":
         return self
@@ -51,15 +50,13 @@ def map_in_order(work: Callable[[Job], Result], jobs: Sequence[Job], workers: in
         yield from pool.map_in_order(work, jobs, chunk)
 
 
-def _start(prepare: Callable[[], None] | None) -> None:
+def _start() -> None:
     """Runs in a new worker: one worker, one core.
 
     Several processes whose BLAS has several threads each only wait for one another.
     """
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     threading.Thread(target=_wait_for_end, daemon=True).start()
-    if prepare is not None:
-        prepare()
 
 
 def _wait_for_end() -> None:

@@ -7,21 +7,20 @@ leaves whole shards with their results, which the next one takes up, and nothing
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
-import numpy as np
-import webdataset
 
 from build_shards.dataset import Cell
 from build_shards.image_file import announced
 from build_shards.plan import ShardPlan
-from build_shards.preprocess import Crop, cell_mask, preprocess, read_image
+from build_shards.preprocess import Crop, preprocess, read_view
 from build_shards.sources import source_sha256
+from build_shards.tar import ending, sample_blocks
 from contract.errors import UserError
 from contract.manifest import Shard
-from contract.pixels import decode_pixels, encode_pixels
+from contract.pixels import Image, decode_pixels, encode_pixels
 from contract.publish import file_sha256, publish_text, text_sha256
 from contract.recipe import Recipe
 from contract.record import from_json, to_json
@@ -92,55 +91,80 @@ def _made_of(recipe: Recipe, sources: list[str]) -> str:
     return text_sha256(json.dumps([recipe.to_json(), *sources]))
 
 
+@dataclass
+class _Tally:
+    """What is noticed while the cells of a shard are written."""
+
+    sources: list[str] = field(default_factory=list)  # SHA-256 of every cell's file, skipped or not
+    skipped: list[Skipped] = field(default_factory=list)
+    unnormalised: list[str] = field(default_factory=list)
+    shrunk: int = 0
+    class_counts: list[int] = field(default_factory=lambda: [0, 0])
+    pixels: int = 0
+    total: list[int] = field(default_factory=lambda: [0, 0, 0])
+    squares: list[int] = field(default_factory=lambda: [0, 0, 0])
+
+    def add_pixels(self, image: Image) -> None:
+        """Add the cell pixels of a stored image: none of their channels is 0, and background is 0 in all of them."""
+        planes = cv2.split(image)
+        self.pixels += cv2.countNonZero(planes[0])
+        for channel, plane in enumerate(planes):
+            self.total[channel] += int(cv2.sumElems(plane)[0])
+            self.squares[channel] += round(cv2.norm(plane, cv2.NORM_L2SQR))  # whole, but by way of a root
+
+
 def _write(job: Job) -> ShardResult:
-    plan, path = job.plan, job.staging / job.plan.name
+    plan, path, tally = job.plan, job.staging / job.plan.name, _Tally()
     temporary = path.with_suffix(f".{os.getpid()}.tmp")  # a killed build's last worker must not write into it
-    shrunk, counts = 0, [0, 0]
-    skipped: list[Skipped] = []
-    unnormalised: list[str] = []
-    sources: list[str] = []
-    pixels, total, squares = 0, np.zeros(3, np.int64), np.zeros(3, np.int64)
-    with temporary.open("wb") as file, webdataset.TarWriter(file, encoder=False, mtime=0) as tar:
+    with temporary.open("wb") as file:
         for key, cell in announced(plan.keyed_cells, lambda keyed: keyed[1].file):
             try:
-                image, data = read_image(cell.file)
+                image, data = read_view(cell.file)
                 crop = preprocess(image, job.recipe, str(cell.file))
             except UserError as error:
                 if not job.skip_bad:
                     raise
-                sources.append(source_sha256(cell.file))
-                reason = str(error).removeprefix(f"{cell.file}: ")  # where the dataset lies is nothing to record
-                skipped.append(Skipped(cell.source, cell.split, reason, sources[-1]))
-                continue
-            sources.append(hashlib.sha256(data).hexdigest())
-            members = encode_pixels(crop.image, job.recipe)
-            tar.write(_sample(key, cell, crop, sources[-1], members))
-            stored = decode_pixels(members, job.recipe, key) if job.recipe.format == "jpg" else crop.image
-            pixels += int(np.count_nonzero(cell_mask(stored)))
-            total += [int(channel) for channel in cv2.sumElems(stored)[:3]]  # background is zero and adds nothing
-            squares += [np.square(plane, dtype=np.uint32).sum(dtype=np.int64) for plane in cv2.split(stored)]
-            shrunk += crop.shrunk
-            unnormalised += [] if crop.normalised else [key]
-            if cell.label is not None:
-                counts[cell.label] += 1
-        tar.close()
+                _skip(cell, error, tally)
+            else:
+                tally.sources.append(hashlib.sha256(data).hexdigest())
+                file.write(_sample(key, cell, crop, job.recipe, tally))
+        file.write(ending(file.tell()))
         file.flush()
         os.fsync(file.fileno())
-    samples, sha256 = len(plan.keyed_cells) - len(skipped), file_sha256(temporary)
-    shard = Shard(plan.name, plan.split, samples, tuple(counts), temporary.stat().st_size, sha256)
+    samples, sha256 = len(plan.keyed_cells) - len(tally.skipped), file_sha256(temporary)
+    shard = Shard(plan.name, plan.split, samples, tuple(tally.class_counts), temporary.stat().st_size, sha256)
     os.replace(temporary, path)
-    made_of, sums = _made_of(job.recipe, sources), (pixels, _triple(total), _triple(squares))
-    return ShardResult(shard, made_of, shrunk, tuple(unnormalised), tuple(skipped), *sums)
+    return ShardResult(
+        shard=shard,
+        made_of=_made_of(job.recipe, tally.sources),
+        shrunk=tally.shrunk,
+        unnormalised=tuple(tally.unnormalised),
+        skipped=tuple(tally.skipped),
+        pixels=tally.pixels,
+        total=_triple(tally.total),
+        squares=_triple(tally.squares),
+    )
 
 
-def _triple(values: np.ndarray) -> tuple[int, int, int]:
-    return int(values[0]), int(values[1]), int(values[2])
+def _triple(values: list[int]) -> tuple[int, int, int]:
+    return values[0], values[1], values[2]
 
 
-def _sample(key: str, cell: Cell, crop: Crop, sha256: str, members: dict[str, bytes]) -> dict[str, object]:
-    """One sample as ``TarWriter`` takes it: the image's members, the label if any, and where it came from."""
-    info = {"source": cell.source, "subject": cell.subject, "box": crop.box, "sha256": sha256}
-    sample: dict[str, object] = {"__key__": key, **members, "json": json.dumps(info).encode()}
+def _skip(cell: Cell, error: UserError, tally: _Tally) -> None:
+    tally.sources.append(source_sha256(cell.file))
+    reason = str(error).removeprefix(f"{cell.file}: ")  # where the dataset lies is nothing to record
+    tally.skipped.append(Skipped(cell.source, cell.split, reason, tally.sources[-1]))
+
+
+def _sample(key: str, cell: Cell, crop: Crop, recipe: Recipe, tally: _Tally) -> bytes:
+    """The blocks of one sample: the image's members, the label if any, and where it came from."""
+    members = encode_pixels(crop.image, recipe)
+    tally.add_pixels(decode_pixels(members, recipe, key) if recipe.format == "jpg" else crop.image)
+    tally.shrunk += crop.shrunk
+    tally.unnormalised += [] if crop.normalised else [key]
+    info = {"source": cell.source, "subject": cell.subject, "box": crop.box, "sha256": tally.sources[-1]}
+    members["json"] = json.dumps(info).encode()
     if cell.label is not None:
-        sample["cls"] = str(cell.label).encode()
-    return sample
+        tally.class_counts[cell.label] += 1
+        members["cls"] = str(cell.label).encode()
+    return sample_blocks(key, members)

@@ -26,7 +26,6 @@ from build_shards.shard_writer import Job, ShardResult, Skipped, write_shard
 from build_shards.sources import COLUMNS, SKIPPED
 from build_shards.stain_target import fit_recipe
 from build_shards.summary import make_manifest
-from build_shards.torchless import import_webdataset
 from contract.errors import UserError
 from contract.manifest import NAME, Manifest, load_manifest
 from contract.publish import file_sha256, publish_text, text_sha256
@@ -84,7 +83,7 @@ def _build(
     _clear_staging(folder, staging)
     staging.mkdir(exist_ok=True)
     try:
-        with WorkerPool(workers, import_webdataset) as pool:
+        with WorkerPool(workers) as pool:
             fitted = fit_recipe(dataset, recipe, skip_bad, pool)
             results = _write_shards([Job(plan, fitted, staging, skip_bad) for plan in plans], pool)
         manifest = make_manifest(dataset, fitted, results)
@@ -103,9 +102,9 @@ def _clear_staging(folder: Path, kept: Path | None) -> None:
 
 
 def _digest(dataset: Dataset, recipe: Recipe, plans: list[ShardPlan], skip_bad: bool) -> str:
-    """Names everything that decides the bytes of the shards: sources, recipe, plan, and the encoders."""
-    encoders = [version("opencv-python"), version("webdataset")]
-    return text_sha256(json.dumps([dataset.digest, recipe.to_json(), len(plans), skip_bad, *encoders]))[:16]
+    """Names everything that decides the bytes of the shards: sources, recipe, plan, and the encoder."""
+    encoder = version("opencv-python")
+    return text_sha256(json.dumps([dataset.digest, recipe.to_json(), len(plans), skip_bad, encoder]))[:16]
 
 
 @contextmanager
