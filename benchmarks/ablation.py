@@ -10,6 +10,7 @@ Nothing is chosen by either. A finished network is not trained again: the comman
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import f1_score, roc_auc_score
+from torch import Tensor, nn
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -34,13 +36,15 @@ from contract.publish import publish_text
 from contract.recipe import Recipe
 from train.checkpoint import load_checkpoint, load_weights
 from train.config import Config
-from train.data import open_labelled, valid_batches
+from train.data import Batches, open_labelled, valid_batches
 from train.loop import train
 from train.normalise import Normalise
 from train.resnet import build_resnet
 
 RESAMPLES = 2000  # of the bootstrap over identities
 STAINS_AND_CROPS = tuple(f"stain={s},crop={c}" for c in ("native", "box") for s in ("none", "reinhard", "macenko"))
+Look = Callable[[Tensor], Tensor]
+Way = Callable[[nn.Module, Normalise, Batches], Look]  # how a network looks at images, from itself and those images
 BASE = {"affine": 0.0, "ema_decay": 0.99, "warmup_epochs": 1.0}  # a short training, exact augmentation only
 
 
@@ -74,10 +78,19 @@ def main(command: Ablation) -> None:
 
 def run(command: Ablation, dataset: Dataset, setting: str, seed: int, fold: int) -> pd.DataFrame:
     """Train one network and judge it: a row a cell with its logit, and whether its person was seen in training."""
-    chosen = parse(setting)
-    recipe = Recipe(size=command.size, **{k: v for k, v in chosen.items() if k in names(Recipe)})
-    manifest, shards = make_shards(command, dataset, recipe, seed, fold)
+    recipe = Recipe(size=command.size, **chosen(setting, Recipe))
+    folder = shards_folder(command, recipe, seed, fold)
+    manifest = make_shards(command, dataset, recipe, seed, fold, folder)
     began = time.perf_counter()
+    config, checkpoint = training(command, setting, seed, fold, folder)
+    train(config)
+    minutes = (time.perf_counter() - began) / 60
+    parts = [predict(config, manifest, checkpoint, split) for split in ("valid", "seen")]
+    return pd.concat(parts).assign(setting=setting, seed=seed, fold=fold, minutes=round(minutes, 2))
+
+
+def training(command: Ablation, setting: str, seed: int, fold: int, shards: Path) -> tuple[Config, Path]:
+    """The configuration of one training, and the checkpoint that it leaves."""
     config = Config(
         arch=command.arch,
         shards=shards,
@@ -85,15 +98,17 @@ def run(command: Ablation, dataset: Dataset, setting: str, seed: int, fold: int)
         epochs=command.epochs,
         seed=seed,
         force=True,
-        **{**BASE, **{k: v for k, v in chosen.items() if k in names(Config)}},
+        **{**BASE, **chosen(setting, Config)},
     )
-    folder = train(config)
-    minutes = (time.perf_counter() - began) / 60
-    parts = [predict(config, manifest, folder / "last.pt", split) for split in ("valid", "seen")]
-    return pd.concat(parts).assign(setting=setting, seed=seed, fold=fold, minutes=round(minutes, 2))
+    return config, config.artifacts / config.arch / "last.pt"
 
 
-def make_shards(command: Ablation, dataset: Dataset, recipe: Recipe, seed: int, fold: int) -> tuple[Manifest, Path]:
+def shards_folder(command: Ablation, recipe: Recipe, seed: int, fold: int) -> Path:
+    name = f"{recipe.stain}-{recipe.crop}-{recipe.window}-{recipe.size}-s{seed}-f{fold}"
+    return command.out / "shards" / name
+
+
+def make_shards(command: Ablation, dataset: Dataset, recipe: Recipe, seed: int, fold: int, folder: Path) -> Manifest:
     """Shards whose split "valid" is the fold of people never seen, and "seen" every tenth image of the others."""
     choice = SplitChoice("identity", command.folds, fold, seed)
     labelled = replace(dataset, cells=tuple(c for c in dataset.cells if c.label is not None), submissions=())
@@ -101,22 +116,31 @@ def make_shards(command: Ablation, dataset: Dataset, recipe: Recipe, seed: int, 
     split = split_dataset(labelled, choice, people)
     tenth = {c.source for c in split.cells if c.split == "train" and (int(c.scatter[:8], 16) + seed) % 10 == 0}
     cells = tuple(replace(c, split="seen") if c.source in tenth else c for c in split.cells)
-    folder = command.out / "shards" / f"{recipe.stain}-{recipe.crop}-{recipe.window}-{recipe.size}-s{seed}-f{fold}"
-    return build(replace(split, cells=cells), recipe, folder, command.workers, False)[0], folder
+    return build(replace(split, cells=cells), recipe, folder, command.workers, False)[0]
+
+
+def look_once(model: nn.Module, normalise: Normalise, _: Batches) -> Look:
+    """uint8 images ``[N, H, W, 3]`` to logits ``[N, 2]``, once."""
+    return lambda images: model(normalise(images).contiguous(memory_format=torch.channels_last)).float()
 
 
 @torch.inference_mode()
-def predict(config: Config, manifest: Manifest, checkpoint: Path, split: str) -> pd.DataFrame:
-    """The averaged weights' logit (blast less normal) of every cell of a split, in bfloat16 as in training."""
+def predict(
+    config: Config, manifest: Manifest, checkpoint: Path, split: str, weights: str = "ema", way: Way = look_once
+) -> pd.DataFrame:
+    """The logit (blast less normal) of every cell of a split, in bfloat16 as in training; by default once, averaged."""
     card, state = load_checkpoint(checkpoint)
     model = build_resnet(card.arch).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    load_weights(model, state, checkpoint, "ema")
+    load_weights(model, state, checkpoint, weights)
     model.eval()
     normalise = Normalise(card.mean, card.std, config.standardise)
     reader, rows = open_labelled(config.shards, manifest, split), []
-    for batch in valid_batches(reader, 256, 0, False):
+    batches = valid_batches(reader, 256, 0, False)
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.amp):
+        look = way(model, normalise, batches)
+    for batch in batches:
         with torch.autocast("cpu", torch.bfloat16, enabled=config.amp):
-            logits = model(normalise(batch.images).contiguous(memory_format=torch.channels_last)).float()
+            logits = look(batch.images)
         rows += zip(batch.keys, batch.labels.tolist(), (logits[:, 1] - logits[:, 0]).tolist(), strict=True)
     subjects = {reader.samples[i].key: str(reader.info(i)["subject"]) for i in range(len(reader))}
     table = pd.DataFrame(rows, columns=["key", "label", "logit"])
@@ -124,16 +148,16 @@ def predict(config: Config, manifest: Manifest, checkpoint: Path, split: str) ->
     return table.assign(unseen=split == "valid")
 
 
-def parse(setting: str) -> dict[str, Any]:
-    """ "stain=macenko,blur=0.2" as fields of a recipe or a training; raises ``UserError`` for an unknown one."""
-    chosen: dict[str, Any] = {}
+def chosen(setting: str, kind: type) -> dict[str, Any]:
+    """The fields of ``kind`` in "stain=macenko,blur=0.2"; raises ``UserError`` for an unknown one."""
+    found: dict[str, Any] = {}
     for part in setting.split(","):
         name, _, value = part.partition("=")
         if name not in names(Recipe) | names(Config):
             raise UserError(f"--settings {setting}: no field {name!r} of a recipe or a training")
         default = {**vars(Recipe()), **vars(Config())}[name]
-        chosen[name] = value == "True" if isinstance(default, bool) else type(default)(value)
-    return chosen
+        found[name] = value == "True" if isinstance(default, bool) else type(default)(value)
+    return {name: value for name, value in found.items() if name in names(kind)}
 
 
 def names(kind: type) -> set[str]:
