@@ -16,15 +16,19 @@ def to_json(record: Any) -> str:
     return json.dumps(dataclasses.asdict(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def from_json(cls: type[T], text: str, source: str) -> T:
+def from_json(cls: type[T], text: str, source: str, only_format: int | None = None, otherwise: str = "") -> T:
     """Read ``text`` into the dataclass ``cls``; ``source`` names the file in errors.
 
-    Raises ``UserError`` for text that is not JSON, an unknown key, a missing key or a value of another type.
+    Raises ``UserError`` for text that is not JSON, an unknown key, a missing key or a value of another type; before
+    these, for a record whose key ``format`` says another than ``only_format``, with what to do ``otherwise``.
     """
     try:
         data = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{source}: not JSON: {error}") from None
+    found = data.get("format", only_format) if isinstance(data, dict) else only_format
+    if only_format is not None and found != only_format:
+        raise UserError(f"{source}: format {found!r}: this code reads format {only_format}: {otherwise}")
     return _read(cls, data, source)
 
 

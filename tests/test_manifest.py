@@ -32,6 +32,24 @@ def test_another_format_is_refused(manifest: Manifest):
         Manifest.from_json(text, "here")
 
 
+def test_shards_of_the_first_format_are_refused_by_their_format(manifest: Manifest, tmp_path: Path):
+    # It had no folds and no identities: a missing key is not what the user needs to read.
+    later = ("folds", "fold", "identities")
+    data = {key: value for key, value in json.loads(manifest.to_json()).items() if key not in later} | {"format": 1}
+    (tmp_path / NAME).write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(UserError) as refusal:
+        load_manifest(tmp_path)
+    said = f"{tmp_path / NAME}: format 1: this code reads format {FORMAT}: build the shards anew"
+    assert str(refusal.value) == f"{said} (make shards DATA=folder)"
+
+
+@pytest.mark.parametrize("value", ["2", None, 2.0, True, [2]])
+def test_a_format_that_is_no_whole_number_is_refused(manifest: Manifest, value: object):
+    text = json.dumps(json.loads(manifest.to_json()) | {"format": value})
+    with pytest.raises(UserError, match=r"^here(: format |\.format: )"):
+        Manifest.from_json(text, "here")
+
+
 def test_a_nested_mistake_is_named_with_its_place(manifest: Manifest):
     data = json.loads(manifest.to_json())
     data["shards"][1]["samples"] = "12"

@@ -21,7 +21,7 @@ def test_checkpoint_is_neither_calibrated_nor_given_an_operating_point(card: Mod
 @pytest.mark.parametrize(
     ("old", "new", "rule"),
     [
-        ('"format": 2', '"format": 1', "card format 1: this code reads format 2"),
+        ('"format": 2', '"format": 1', "format 1: this code reads format 2: train and export the network anew"),
         ('"temperature": 1.0', '"temperature": 0.0', "temperature 0.0: must be above zero"),
         ('"threshold": 0.5', '"threshold": 1.5', "threshold 1.5: must be between 0 and 1"),
         ('"temperature": 1.0', '"temperature": 1e999', "temperature inf"),
