@@ -155,5 +155,8 @@ $(NETWORKS:%=$(SYNTHETIC)/%/run.json): $(SYNTHETIC)/%/run.json: $(SYNTHETIC)/sha
 $(NETWORKS:%=$(SYNTHETIC)/%/model.onnx): $(SYNTHETIC)/%/model.onnx: $(SYNTHETIC)/%/run.json
 	$(PY) -m export --arch $* --artifacts $(SYNTHETIC) --shards $(SYNTHETIC)/shards
 
-$(SYNTHETIC)/report/metrics.json: $(NETWORKS:%=$(SYNTHETIC)/%/model.onnx)
+$(SYNTHETIC)/baseline/card.json: $(SYNTHETIC)/shards/manifest.json
+	$(PY) -m train baseline --shards $(SYNTHETIC)/shards --artifacts $(SYNTHETIC) > /dev/null
+
+$(SYNTHETIC)/report/metrics.json: $(NETWORKS:%=$(SYNTHETIC)/%/model.onnx) $(SYNTHETIC)/baseline/card.json
 	$(PY) evaluate/run.py --shards $(SYNTHETIC)/shards --artifacts $(SYNTHETIC) > /dev/null

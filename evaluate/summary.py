@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from contract.baseline import NAME as BASELINE
 from evaluate.report_record import Estimate, load_record
 
 SCORES = {"accuracy": 1, "sensitivity": 1, "specificity": 1, "f1_weighted": 3, "auroc": 3}  # and digits: 1 is percent
@@ -34,6 +35,8 @@ def print_summary(command: Summary) -> None:
     Console(width=max(100, Console().width)).print(table)
     for note in record.notes:
         print(f"note: {note}")
+    if BASELINE not in record.networks:
+        print("note: no classical baseline stands beside the networks: make baseline, then the report again")
     pictures = sorted((command.artifacts / "comparison").glob("*.png"))
     submissions = [folder / name for name in record.files if name.startswith("submission_")]
     print("\n".join(map(str, [*pictures, *submissions, folder / "metrics.json", folder / "index.html"])))

@@ -2,6 +2,7 @@
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from pypdf import PdfReader
 from contract.errors import UserError
 from contract.record import to_json
 from evaluate.paper import CJK, Paper, check_student, paper
+from evaluate.paper_tables import headline, part_tables
 from evaluate.words import FILES
 
 __all__ = ["artifacts", "words"]  # fixtures
@@ -48,6 +50,15 @@ def test_the_five_sections_stand_in_order_with_words_and_numbers(artifacts: Path
         "2 (1 of them in train too)",
     ):
         assert number in text, number
+
+
+def test_the_baseline_is_a_row_of_the_scores_and_no_single_network() -> None:
+    networks = record().networks
+    made = record(networks={**networks, "baseline": replace(network("ensemble", 0.99), baseline=None)})
+    (scores,) = [t for t in part_tables(made)["results-accuracy"] if t["caption"].startswith("The exported networks")]
+    assert [row[0] for row in scores["rows"]] == [*networks, "baseline"]
+    assert scores["rows"][-1][1] == "99.00 %"
+    assert "resnet152" in headline(made)
 
 
 def test_the_pdf_is_tagged_titled_and_the_same_twice(artifacts: Path, words: Path) -> None:
