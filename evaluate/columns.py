@@ -12,6 +12,7 @@ from contract.errors import UserError
 from evaluate.baseline import Baseline, load_baseline
 from evaluate.ensemble import average, ensemble_threshold
 from evaluate.gallery import error_picture, evidence_map
+from evaluate.orientations import look_of
 from evaluate.predictions import Predictions
 from evaluate.predictor import Predictor, find_networks
 from evaluate.report_record import ARCHS, ENSEMBLE, ModelFile, Network
@@ -28,6 +29,7 @@ class Columns:
     networks: dict[str, Predictor]
     shards: dict[str, ShardFolder]  # of each network
     baseline: Baseline | None
+    orientations: int = 1  # sides from which the networks look at a cell: 1, or all 8
 
     @property
     def names(self) -> list[str]:
@@ -48,6 +50,7 @@ def open_columns(
     threads: int,
     allow_other_data: bool,
     with_baseline: bool,
+    orientations: int,
 ) -> Columns:
     """Open every exported network and the baseline; raises ``UserError`` for one that does not fit the shards.
 
@@ -62,7 +65,9 @@ def open_columns(
         if card.classes != classes:
             raise UserError(f"{path}: tells {card.classes} apart, the shards hold {classes}")
         shards[arch] = folder_for(card, folders, allow_other_data, str(path))
-    return Columns(folders, networks, shards, load_baseline(artifacts, folders) if with_baseline else None)
+    return Columns(
+        folders, networks, shards, load_baseline(artifacts, folders) if with_baseline else None, orientations
+    )
 
 
 def predict_columns(columns: Columns, split: str) -> tuple[dict[str, Predictions], dict[str, SplitPrediction]]:
@@ -71,7 +76,9 @@ def predict_columns(columns: Columns, split: str) -> tuple[dict[str, Predictions
     for name, predictor in columns.networks.items():
         shards = columns.shards[name]
         positions = positions_of(cells, shards.cells(split), str(shards.path))
-        spoken[name] = predict_split(predictor, shards.reader(split), cells, positions, f"{name} {split}")
+        spoken[name] = predict_split(
+            look_of(predictor, columns.orientations), shards.reader(split), cells, positions, f"{name} {split}"
+        )
     found = {name: said.predictions for name, said in spoken.items()}
     members = list(found.values())
     if columns.baseline:

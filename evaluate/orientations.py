@@ -1,11 +1,20 @@
 """A cell has no up: look at it from all eight sides and take the mean (test-time averaging)."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluate.predictor import Prediction, Predictor
 
+Look = Callable[[NDArray[np.uint8]], Prediction]  # at uint8 [N, size, size, 3] images
 SIDES = 8  # four quarter turns of an image, and of its mirror image: no pixel is interpolated
+
+
+def look_of(predictor: Predictor, orientations: int) -> Look:
+    """How a network looks at images: once, or from all ``SIDES`` sides."""
+    return predictor.predict if orientations == 1 else partial(predict_from_all_sides, predictor)
 
 
 def predict_from_all_sides(predictor: Predictor, images: NDArray[np.uint8]) -> Prediction:
@@ -15,8 +24,8 @@ def predict_from_all_sides(predictor: Predictor, images: NDArray[np.uint8]) -> P
     same from every side says it here. Takes eight times as long; raises what ``Predictor.predict`` raises.
     """
     looks = [predictor.predict(np.ascontiguousarray(turn(images, side))) for side in range(SIDES)]
-    logits = np.mean([look.logits for look in looks], axis=0, dtype=np.float32)
-    cam = np.mean([turn_back(look.cam, side) for side, look in enumerate(looks)], axis=0, dtype=np.float32)
+    logits = np.stack([look.logits for look in looks]).mean(axis=0)
+    cam = np.stack([turn_back(look.cam, side) for side, look in enumerate(looks)]).mean(axis=0)
     gap = (logits[:, 1].astype(np.float64) - logits[:, 0]) / predictor.card.temperature
     probability = (0.5 * (1 + np.tanh(gap / 2))).astype(np.float32)
     return Prediction(logits, probability, cam, predictor.card.threshold)

@@ -32,6 +32,7 @@ class Report:
     split: str = "valid"  # labelled split to score
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto says which provider it took
     workers: int = 0  # onnxruntime threads; 0: one a core
+    orientations: Literal[1, 8] = 1  # 8: every cell from its eight sides, mean logits; 8 times as long
     baseline: bool = True  # beside the networks where it was trained (python -m train baseline)
     allow_other_data: bool = False  # go on where a network was trained on other shards; the page says so
 
@@ -50,7 +51,13 @@ def report(command: Report) -> Path:
     if not manifest.split(command.split).labelled:
         raise UserError(f"--split {command.split}: its labels are unknown, nothing can be scored on it")
     columns = open_columns(
-        command.artifacts, folders, command.device, command.workers, command.allow_other_data, command.baseline
+        command.artifacts,
+        folders,
+        command.device,
+        command.workers,
+        command.allow_other_data,
+        command.baseline,
+        command.orientations,
     )
     splits = [command.split, *(split.name for split in manifest.splits if not split.labelled)]
     _check_orders(first, splits, columns.names)
@@ -60,7 +67,9 @@ def report(command: Report) -> Path:
     found = {split: columns_said for split, (columns_said, _) in said.items()}
     networks = score_columns(columns, found, command.split, command.artifacts)
     subjects = first.reader("train").subjects
-    record = build_record(manifest, command.split, networks, found[command.split], subjects, command.artifacts)
+    record = build_record(
+        manifest, command.split, networks, found[command.split], subjects, command.artifacts, command.orientations
+    )
     gallery = _gallery(columns, said[command.split][1], record, found[command.split])
     _publish(folder, record, found[command.split], _csvs(manifest, command.split, found) | gallery)
     return folder

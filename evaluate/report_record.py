@@ -223,6 +223,7 @@ class ReportRecord:
     date: str  # YYYY-MM-DD, UTC, or that of SOURCE_DATE_EPOCH
     dataset: Dataset
     bootstrap: Bootstrap
+    orientations: int  # sides from which the networks looked at every cell: 1, or 8 (--orientations 8)
     networks: dict[str, Network]  # "resnet18", "resnet50", "resnet152", "baseline", as far as made; then "ensemble"
     pairs: tuple[Pair, ...]
     history: dict[str, tuple[EpochAccuracy, ...]]  # by network, as far as there is a history.csv

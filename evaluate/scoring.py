@@ -82,6 +82,7 @@ def build_record(
     found: dict[str, Predictions],
     train_subjects: Collection[str | None],
     artifacts: Path,
+    orientations: int,
 ) -> ReportRecord:
     """The whole record, but for the list of files; ``train_subjects`` are those of the training split."""
     cells = next(iter(found.values())).cells
@@ -91,10 +92,11 @@ def build_record(
         date=today(),
         dataset=dataset,
         bootstrap=_bootstrap(cells),
+        orientations=orientations,
         networks=networks,
         pairs=compare_pairs(found),
         history={name: read_history(p) for name in networks if (p := artifacts / name / "history.csv").is_file()},
-        notes=_notes(dataset, networks, cells),
+        notes=_notes(dataset, networks, cells, orientations),
         versions=versions(),
         files=(),
     )
@@ -128,7 +130,7 @@ def _bootstrap(cells: Cells) -> Bootstrap:
     return Bootstrap(LEVEL, RESAMPLES, SEED, "identity" if any(cells.identities) else "subject", len(set(people)))
 
 
-def _notes(data: Dataset, networks: dict[str, Network], cells: Cells) -> tuple[str, ...]:
+def _notes(data: Dataset, networks: dict[str, Network], cells: Cells, orientations: int) -> tuple[str, ...]:
     """What would mislead a reader who does not know it."""
     name, shared = data.split, data.people_shared_with_train
     others = [arch for arch, network in networks.items() if network.file and network.file.other_data]
@@ -145,6 +147,8 @@ def _notes(data: Dataset, networks: dict[str, Network], cells: Cells) -> tuple[s
         "people are shared with train.": cells.people is None,
         f"The best epoch, the temperature and the threshold were chosen on {name}: its scores, and its calibration "
         "after temperature most of all, are a little optimistic.": name == "valid",
+        f"Every network looked at every cell from {orientations} sides; its logits are their mean. Its temperature and "
+        "threshold were chosen on single looks.": orientations > 1,
         "The networks see the same cells under different recipes: "
         + "; ".join(f"{arch} {pixels}" for arch, pixels in seen.items())
         + ".": len(set(seen.values())) > 1,

@@ -9,8 +9,9 @@ from tqdm import tqdm
 from contract.errors import UserError
 from contract.recipe import Recipe
 from contract.shard_reader import SplitReader
+from evaluate.orientations import Look
 from evaluate.predictions import Cells, Predictions, uncalibrated_probability
-from evaluate.predictor import BATCH, Prediction, Predictor
+from evaluate.predictor import BATCH, Prediction
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,8 @@ class SplitPrediction:
         return self.reader.image(self.positions[i])
 
 
-def predict_split(
-    predictor: Predictor, reader: SplitReader, cells: Cells, positions: list[int], name: str
-) -> SplitPrediction:
-    """Predict ``cells``, which stand at ``positions`` in the reader, in their order.
+def predict_split(look: Look, reader: SplitReader, cells: Cells, positions: list[int], name: str) -> SplitPrediction:
+    """Predict ``cells``, which stand at ``positions`` in the reader, in their order; ``look`` is a network's.
 
     Raises ``UserError`` naming the key of a cell whose prediction is not a number.
     """
@@ -44,7 +43,7 @@ def predict_split(
         for start in range(0, len(positions), BATCH):
             chosen = positions[start : start + BATCH]
             images = np.stack([reader.image(i) for i in chosen])
-            parts.append(_predict(predictor, images, tuple(reader.samples[i].key for i in chosen)))
+            parts.append(_predict(look, images, tuple(reader.samples[i].key for i in chosen)))
             bar.update(len(images))
     logits, probability, cam, verdicts = (
         np.concatenate([getattr(part, column) for part in parts])
@@ -54,14 +53,14 @@ def predict_split(
     return SplitPrediction(found, cam, reader, positions)
 
 
-def _predict(predictor: Predictor, images: NDArray[np.uint8], keys: tuple[str, ...]) -> Prediction:
+def _predict(look: Look, images: NDArray[np.uint8], keys: tuple[str, ...]) -> Prediction:
     """Predict one batch; what fails is predicted again one by one, to name the cell."""
     try:
-        return predictor.predict(images)
+        return look(images)
     except UserError as error:
         for image, key in zip(images, keys, strict=True):
             try:
-                predictor.predict(image[None])
+                look(image[None])
             except UserError as alone:
                 raise UserError(f"{alone}: cell {key!r}") from None
         raise UserError(f"{error}: in the batch of {keys[0]!r} to {keys[-1]!r}, though of none alone") from None

@@ -32,7 +32,7 @@ def _record() -> ReportRecord:
     network = Network(file, (), 0.5, "balanced", 1.0, confusion, scores, before, before, (), (), None, (), {})
     dataset = Dataset("cells", "course", "valid", "given", 2, (1, 1), ("normal", "blast"), 0, 0, 0, 0, "a", "b")
     bootstrap = Bootstrap(0.95, 2000, 0, "none", 0)
-    return ReportRecord(2, "2026-01-01", dataset, bootstrap, {"resnet50": network}, (), {}, (), {}, ())
+    return ReportRecord(2, "2026-01-01", dataset, bootstrap, 1, {"resnet50": network}, (), {}, (), {}, ())
 
 
 @pytest.fixture

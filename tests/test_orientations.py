@@ -4,11 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from two_networks import write_networks
 
 from contract.manifest import Manifest
+from contract.model_card import ModelCard
 from contract.shard_reader import SplitReader
 from evaluate.orientations import SIDES, predict_from_all_sides, turn, turn_back
+from evaluate.predictions import read_predictions
 from evaluate.predictor import Predictor
+from evaluate.report import Report, report
+from evaluate.report_record import load_record
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +61,20 @@ def test_a_cell_that_looks_the_same_from_every_side_gets_the_graphs_own_probabil
     found, once = predict_from_all_sides(predictor, image), predictor.predict(image)
     np.testing.assert_allclose(found.probability, once.probability, atol=1e-6)
     np.testing.assert_allclose(found.logits, once.logits, atol=1e-5)
+
+
+def test_a_report_from_eight_sides_says_so_and_its_scores_are_those_of_the_mean_logits(
+    card: ModelCard, shards: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    write_networks(tmp_path, card)
+    folder = report(Report(shards=(shards,), artifacts=tmp_path, device="cpu", workers=1, orientations=8))
+    record, reader = load_record(folder), SplitReader(shards, manifest, "valid")
+    every = np.stack([reader.image(i) for i in range(len(reader))])
+    for name in ("resnet18", "resnet50"):
+        found = predict_from_all_sides(Predictor(tmp_path / name / "model.onnx", "cpu"), every)
+        said = read_predictions(folder / f"predictions_valid_{name}.csv")
+        np.testing.assert_allclose(said.logits, found.logits, atol=1e-5)
+        np.testing.assert_allclose(said.probability, found.probability, atol=1e-6)
+    assert record.orientations == 8
+    assert any("from 8 sides" in note for note in record.notes)
+    assert "from 8 sides" in (folder / "index.html").read_text(encoding="utf-8")

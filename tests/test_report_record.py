@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def _record() -> ReportRecord:
     dataset = Dataset("cells", "course", "valid", "given", 3, (1, 2), ("normal", "blast"), 2, 0, 2, 0, "a", "b")
     bootstrap = Bootstrap(0.95, 2000, 0, "subject", 2)
-    return ReportRecord(2, "2026-01-01", dataset, bootstrap, {}, (), {}, ("a note",), {"python": "3.11"}, ())
+    return ReportRecord(2, "2026-01-01", dataset, bootstrap, 1, {}, (), {}, ("a note",), {"python": "3.11"}, ())
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
