@@ -147,9 +147,8 @@ def _splits(dataset: Dataset, twins: tuple[Twin, ...], names: dict[str, str]) ->
 def _outliers(cells: list[Cell], prints: list[Fingerprint]) -> tuple[Outlier, ...]:
     """Size is judged on its logarithm (half and double are equally far), stain on a scale that is one already."""
     sizes, stains = [float(p.area) for p in prints], [p.density for p in prints]
-    found = _far("size", cells, np.array(sizes), np.log(sizes)) + _far(
-        "stain", cells, np.array(stains), np.array(stains)
-    )
+    found = _far("size", cells, np.array(sizes), np.log(sizes))
+    found += _far("stain", cells, np.array(stains), np.array(stains))
     return tuple(sorted(found, key=lambda o: (o.kind, -abs(o.z), o.source)))
 
 

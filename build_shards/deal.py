@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 STARTS = 12  # orders that are tried
 LEAST = 3  # groups of each class that every part gets, where its share of the groups, rounded up, is so many
-SLACK = (
-    0.01  # a part may miss its shares by so much more than in the best solution: else every seed would find that one
-)
+SLACK = 0.01  # a part may miss its shares by so much more than in the best solution: else every seed finds that one
 FEW = 400  # groups; more of them are dealt once, and lie near their shares anyway
 
 Counts = tuple[int, int]  # normal cells, blasts

@@ -53,9 +53,7 @@ def _patch(grey: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         inside = (cover >= min(0.5, float(cover.max()))).astype(np.uint8)
     values = np.where(inside, np.clip(np.rint(sums / np.maximum(cover, 1e-3)), 1, 255), 0).astype(np.uint8)
     rows, columns = np.nonzero(inside)
-    top, left = (
-        math.ceil(rows.mean()),
-        math.ceil(columns.mean()),
-    )  # the cell's centre is the patch's, within half a pixel
+    # The cell's centre is the patch's, within half a pixel.
+    top, left = math.ceil(rows.mean()), math.ceil(columns.mean())
     padded = np.pad(values, PATCH // 2)
     return np.ascontiguousarray(padded[top : top + PATCH, left : left + PATCH])

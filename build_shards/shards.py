@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO
 
 from tqdm import tqdm
 
@@ -112,15 +113,30 @@ def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock: two builds at work in one folder would publish a mixture."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder}: another build is at work there") from None
+    with _lock(path):
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> IO[str]:
+    """The lock's file, locked; taken anew where a build that ended meanwhile removed the one that was opened.
+
+    Raises ``UserError`` where another build holds it.
+    """
+    while True:
+        file = path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            file.close()
+            raise UserError(f"{path.parent}: another build is at work there") from None
+        file.close()
 
 
 def _write_shards(jobs: list[Job], pool: WorkerPool) -> list[ShardResult]:

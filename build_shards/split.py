@@ -21,9 +21,7 @@ class SplitChoice:
     """What is asked for; "auto": by identity where subjects are known, else as given."""
 
     by: Literal["auto", "identity", "subject", "image", "given"] = "auto"
-    folds: int = (
-        0  # 0: train and valid (and test, in the archive layout); else train and valid are folds of all of them
-    )
+    folds: int = 0  # 0: train and valid (in the archive layout test, too); else folds of all of them
     fold: int = 0  # 1 to ``folds``: becomes valid
     seed: int = 0
 

@@ -176,10 +176,8 @@ def _correlation(moving: Patch, inside: Patch, fixed: Patch, where: Patch, warp:
     both = (cv2.warpAffine(inside, warp, (PATCH, PATCH), flags=flags) > 0.99) & (where > 0)
     if np.count_nonzero(both) < max(OVERLAP * min(inside.sum(), where.sum()), 20):
         return -1.0
-    a, b = (
-        cv2.warpAffine(moving, warp, (PATCH, PATCH), flags=flags)[both].astype(np.float64),
-        fixed[both].astype(np.float64),
-    )
+    aligned = cv2.warpAffine(moving, warp, (PATCH, PATCH), flags=flags)
+    a, b = aligned[both].astype(np.float64), fixed[both].astype(np.float64)
     a, b = a - a.mean(), b - b.mean()
     return float(a @ b / max(np.sqrt((a @ a) * (b @ b)), 1e-6))
 

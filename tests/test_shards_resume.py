@@ -140,6 +140,32 @@ def test_two_builds_in_one_folder_are_refused(synthetic_data: Path, tmp_path: Pa
             build(dataset, SMALL, folder, workers=1, force=False)
 
 
+def test_a_lock_that_an_ending_build_removes_meanwhile_is_taken_anew(
+    synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    dataset, folder, lock = read_dataset(synthetic_data), tmp_path / "shards", fcntl.flock
+    removed = []
+
+    def remove_first(file: object, operation: int) -> None:
+        if not removed:
+            removed.append((folder / ".lock").unlink())
+        lock(file, operation)  # type: ignore[arg-type]
+
+    def look(*_: object) -> None:
+        """While the build is at work, another must find the lock and find it held."""
+        with (folder / ".lock").open("r") as file, pytest.raises(BlockingIOError):
+            lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        raise UserError("looked")
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    monkeypatch.setattr("build_shards.shards._build", look)
+    with pytest.raises(UserError, match="looked"):
+        build(dataset, SMALL, folder, workers=1, force=False)
+    assert removed
+
+
 def build_with(data: Path, folder: Path, **options: object) -> Manifest:
     return build(read_dataset(data), SMALL, folder, workers=1, force=False, **options)[0]  # type: ignore[arg-type]
 
