@@ -67,11 +67,11 @@ def draw_mistakes(
     axes.spines[:].set_visible(False)
     for row, person in enumerate(people):
         for column, i in enumerate(person.shown):
-            text = f"{classes[int(found.labels[i])]}, P(blast) {found.probability[i]:.3f}"
+            text = f"{classes[int(found.labels[i])]}, {found.probability[i]:.3f}"
             place = (column * (width + GAP), row * len(rows[0]) + TILE + 3)
             axes.text(*place, text, fontsize=5.5, va="top", color=MUTED)
     legend = "" if name == BASELINE else "; right of each cell the evidence: blue for normal, orange for blast"
-    axes.set_title(f"{name} on {split}: the most confident mistakes of each person{legend}", fontsize=8, loc="left")
+    axes.set_title(f"{name} on {split}: the most confident mistakes of each person, by P({classes[1]}){legend}", fontsize=8, loc="left")
     return figure
 
 

@@ -42,6 +42,19 @@ def test_the_help_of_make_shows_the_table() -> None:
     assert shown.endswith(expectation())
 
 
+def test_make_course_trains_what_the_table_promises() -> None:
+    command = ["make", "-s", "-n", "-o", ".venv/.installed", "course", "DATA=x"]
+    plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.replace("\\\n", "")
+    for row in _rows():
+        arch, recipe = (cell.strip() for cell in row.split("|")[1:3])
+        (line,) = [line for line in plan.splitlines() if f"-m train --resume --arch {arch} " in line]
+        promised = set(re.findall(r"--[a-z-]+ [\w.]+", recipe))
+        given = set(re.findall(r"--[a-z-]+ [\w.]+", line.split("--artifacts")[1])) - {"--artifacts artifacts"}
+        assert given == promised, f"{arch}: Makefile's COURSE_FLAGS_{arch} and train/expected.md differ"
+        for size in re.findall(r"(\d+) px", recipe):
+            assert f"/{size}px" in line, f"{arch}: Makefile's COURSE_SIZE_{arch} and train/expected.md differ"
+
+
 def test_the_results_quote_the_table() -> None:
     results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     for row in _rows():

@@ -47,7 +47,7 @@ def test_a_sheet_shows_the_cells_that_are_wrong_and_no_other() -> None:
         "subject C\n1 of 2 wrong",
     ]
     words = [text.get_text() for text in axes.texts]
-    assert words == ["normal, P(blast) 0.900", "normal, P(blast) 0.600", "blast, P(blast) 0.400"]
+    assert words == ["normal, 0.900", "normal, 0.600", "blast, 0.400"]
     assert png_bytes(figure).startswith(b"\x89PNG")
 
 
