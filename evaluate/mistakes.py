@@ -71,7 +71,11 @@ def draw_mistakes(
             place = (column * (width + GAP), row * len(rows[0]) + TILE + 3)
             axes.text(*place, text, fontsize=5.5, va="top", color=MUTED)
     legend = "" if name == BASELINE else "; right of each cell the evidence: blue for normal, orange for blast"
-    axes.set_title(f"{name} on {split}: the most confident mistakes of each person, by P({classes[1]}){legend}", fontsize=8, loc="left")
+    axes.set_title(
+        f"{name} on {split}: the most confident mistakes of each person, by P({classes[1]}){legend}",
+        fontsize=8,
+        loc="left",
+    )
     return figure
 
 
