@@ -57,24 +57,29 @@ export: $(SETUP) $(TRAINED:best.pt=model.onnx)  ## export every trained network 
 evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python evaluate/run.py)
 	$(PY) evaluate/run.py --shards $(SHARDS) --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
 
-# What a network of the course's results has of its own: px of its shards, flags of its training. Nothing: the defaults.
+# What the course's results have of their own: px of a network's shards, flags of its training and of the other steps.
+# Nothing: the defaults. train/expected.md says the same in its table (a test compares them).
 COURSE_SIZE_resnet18 :=
 COURSE_SIZE_resnet50 :=
 COURSE_SIZE_resnet152 :=
 COURSE_FLAGS_resnet18 :=
 COURSE_FLAGS_resnet50 := --epochs 6 --ema-decay 0.99 --warmup-epochs 1
 COURSE_FLAGS_resnet152 := --epochs 6 --start-size 64 --ema-decay 0.99 --warmup-epochs 1
+COURSE_FLAGS_shards :=
+COURSE_FLAGS_export :=
+COURSE_FLAGS_evaluate :=
 COURSE := docs/results/course
 px = $(or $(COURSE_SIZE_$(1)),112)
 COURSE_SHARDS := $(sort $(foreach n,$(NETWORKS),$(SHARDS)/$(call px,$(n))px))
 BASELINE_SHARDS := $(SHARDS)/$(call px,resnet18)px
 course: $(SETUP)  ## everything of docs/results/course again, a day on 2 cores: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
-	for folder in $(COURSE_SHARDS); do size=$${folder##*/}; $(MAKE) shards SPLIT=given SIZE=$${size%px} SHARDS=$$folder || exit; done
+	for folder in $(COURSE_SHARDS); do size=$${folder##*/}; \
+	  $(MAKE) shards SPLIT=given SIZE=$${size%px} SHARDS=$$folder FLAGS="$(COURSE_FLAGS_shards)" || exit; done
 	$(foreach n,$(NETWORKS),$(MAKE) train ARCH=$(n) SHARDS=$(SHARDS)/$(call px,$(n))px FLAGS="$(COURSE_FLAGS_$(n))" &&) true
-	$(MAKE) baseline SHARDS=$(BASELINE_SHARDS)
-	$(MAKE) export SHARDS="$(COURSE_SHARDS)"
-	$(MAKE) evaluate SHARDS="$(BASELINE_SHARDS) $(filter-out $(BASELINE_SHARDS),$(COURSE_SHARDS))"
+	$(MAKE) baseline SHARDS=$(BASELINE_SHARDS) FLAGS=
+	$(MAKE) export SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_export)"
+	$(MAKE) evaluate SHARDS="$(BASELINE_SHARDS) $(filter-out $(BASELINE_SHARDS),$(COURSE_SHARDS))" FLAGS="$(COURSE_FLAGS_evaluate)"
 	$(MAKE) publish
 
 publish: $(SETUP)  ## copy the report's CSVs, histories and figures to docs/results/course
