@@ -47,8 +47,14 @@ Look = Callable[[Tensor], Tensor]
 Way = Callable[[nn.Module, Normalise, Batches], Look]  # how a network looks at images, from itself and those images
 # A short training, exact augmentation only: what every setting is compared with, whatever the defaults have become.
 BASE: dict[str, Any] = {
-    **{"standardise": False, "batch_size": 64, "affine": 0.0, "blur": 0.0, "sharpen": 0.0, "start_size": 0},
-    **{"ema_decay": 0.99, "warmup_epochs": 1.0},
+    "standardise": False,
+    "batch_size": 64,
+    "affine": 0.0,
+    "blur": 0.0,
+    "sharpen": 0.0,
+    "start_size": 0,
+    "ema_decay": 0.99,
+    "warmup_epochs": 1.0,
 }
 
 
