@@ -45,10 +45,23 @@ class ExportedNetwork(nn.Module):
         self.register_buffer("temperature", torch.tensor([card.temperature]))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features = self.network.features(self.normalise(images))
+        features = self.network.features(self._normalised(images))
         cam = functional.conv2d(features, self.network.fc.weight[:, :, None, None])
         logits = cam.mean(dim=(2, 3)) + self.network.fc.bias
         return logits, torch.sigmoid((logits[:, 1] - logits[:, 0]) / self.temperature), cam
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """What ``Normalise`` gives, computed on planes of one long row.
+
+        onnxruntime moves transpositions towards the convolutions and would compute with the channels last: three
+        numbers at a time against mean, std and mask, several times as long. It moves none over a reshape.
+        """
+        height, width, channels = images.shape[1:]
+        planes = images.permute(0, 3, 1, 2).reshape(-1, channels, 1, height * width)
+        pixels = planes.to(self.normalise.mean.dtype)
+        red, green, blue = pixels.split(1, dim=1)  # a maximum over them reads memory in leaps
+        tissue = torch.maximum(torch.maximum(red, green), blue) > 0
+        return self.normalise.masked(pixels, tissue.to(pixels.dtype)).reshape(-1, channels, height, width)
 
 
 def fold_batch_norm(network: ResNet) -> ResNet:

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 
 from build_shards.preprocess import preprocess, read_image
 from contract.manifest import load_manifest
@@ -81,6 +82,9 @@ def test_int8_file_is_near_float32_and_holds_int8_weights(
     convolutions = sum(node.op_type == "Conv" for node in model.graph.node)
     assert kinds.count(onnx.TensorProto.INT8) == convolutions - 1 - len(float_layers)
     assert kinds.count(onnx.TensorProto.FLOAT) == 1 + len(float_layers)
+    (first,) = [numpy_helper.to_array(t) for t in model.graph.initializer if t.dims[1:] in ([4, 7, 7], [3, 7, 7])]
+    assert first.shape[1] == (3 if float_layers else 4)  # what is added reads zeros
+    assert not first[:, 3:].any()
     pixels = images.numpy()[:6]
     wanted, found = outputs(finish(graph, card, "float32"), pixels)[0], outputs(data, pixels)[0]
     spread = np.abs(wanted - wanted.mean(axis=0)).max()
