@@ -7,6 +7,7 @@ and a share may be blurred or sharpened besides: else sharpness itself would tel
 
 from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 from train.config import Config
@@ -45,12 +46,15 @@ class Augment:
 
         In the order of nature: the stain, the lens, the file; then what a cell may look like anyway.
         """
-        pixels = images.permute(0, 3, 1, 2).to(normalise.mean.dtype)
+        pixels = normalise.planes(images)
         mask = (pixels.amax(dim=1, keepdim=True) > 0).to(pixels.dtype)
         if self.erode:
             mask = erode(mask, self.erode, draws)
         if self.stain_gain or self.stain_offset:
             pixels = jitter_stain(pixels, self.stain_gain, self.stain_offset, draws)
+        pixels = normalise.summable(pixels)
+        if self.blur or self.sharpen or self.jpeg:  # they too round by the order in memory
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
         if self.blur or self.sharpen:
             pixels = change_focus(pixels, mask, self.blur, self.blur_sigma, self.sharpen, draws)
         if self.jpeg:
@@ -60,4 +64,5 @@ class Augment:
             x = turn(x, draws)
         if self.affine:
             x = move(x, self.affine, self.shift, self.scale, draws)
+        x = x.contiguous(memory_format=torch.channels_last)
         return erase(x, self.erase, draws) if self.erase else x

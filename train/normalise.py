@@ -25,12 +25,24 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        pixels = images.permute(0, 3, 1, 2).to(self.mean.dtype)
-        return self.masked(pixels, (pixels.amax(dim=1, keepdim=True) > 0).to(pixels.dtype))
+        pixels = self.planes(images)
+        mask = (pixels.amax(dim=1, keepdim=True) > 0).to(pixels.dtype)
+        return self.masked(self.summable(pixels), mask).contiguous(memory_format=torch.channels_last)
+
+    def planes(self, images: Tensor) -> Tensor:
+        """uint8 ``[N, H, W, 3]`` -> float ``[N, 3, H, W]``, each channel's pixels one after another.
+
+        With the channels last, whatever is done per channel or with a mask would go three numbers at a time.
+        """
+        return images.permute(0, 3, 1, 2).contiguous().to(self.mean.dtype)
+
+    def summable(self, pixels: Tensor) -> Tensor:
+        """Where images are standardised, with the channels last: sums round by the order in memory, which must stay."""
+        return pixels.contiguous(memory_format=torch.channels_last) if self.standardise else pixels
 
     def masked(self, pixels: Tensor, mask: Tensor) -> Tensor:
         """Normalise float ``[N, 3, H, W]`` pixels of 0..255 and keep those of the mask, float ``[N, 1, H, W]``."""
-        x = (pixels - self.mean) / self.std * mask
+        x = (pixels - self.mean).div_(self.std).mul_(mask)
         return standardise_cells(x, mask) if self.standardise else x
 
 

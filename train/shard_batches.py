@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from contract.errors import UserError
@@ -14,6 +16,7 @@ from train.batch_plan import PAD, Positions
 from train.shared_array import SharedArray
 
 STATUS = ("pid", "position")  # columns of what every worker says of itself
+MOST_THREADS = 8  # that decode in the training process, where there are no workers
 
 
 class Store(Protocol):
@@ -57,23 +60,39 @@ class ShardBatches(IterableDataset[int | Failure]):
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         self.status.array[first] = os.getpid(), PAD
-        for k in range(first, len(self.parts), step):
-            try:
-                self._decode(k, first)
-            except UserError as error:
-                yield Failure(str(error))
-                return
-            yield k
-
-    def _decode(self, k: int, worker: int) -> None:
-        status = self.status.array[worker]
-        for row, position in enumerate(self.parts[k].tolist()):
-            if position != PAD and self.store.wants(position):
-                status[1] = position
+        threads = 1 if worker else min(MOST_THREADS, torch.get_num_threads())  # as many as training uses itself
+        with ThreadPoolExecutor(threads, "decode") as pool:
+            for k in range(first, len(self.parts), step):
                 try:
-                    image = self.reader.image(position)
-                except UserError:
-                    raise
-                except Exception as error:
-                    raise RuntimeError(f"{self.reader.name(position)}: {type(error).__name__}: {error}") from error
-                np.copyto(self.store.place(k, row, position), image)
+                    self._decode(k, first, pool if threads > 1 else None, threads)
+                except UserError as error:
+                    yield Failure(str(error))
+                    return
+                yield k
+
+    def _decode(self, k: int, worker: int, pool: ThreadPoolExecutor | None, threads: int) -> None:
+        """Decode batch ``k``; where samples fail, raise the error of the first one, however many threads there are."""
+        wanted = [(row, p) for row, p in enumerate(self.parts[k].tolist()) if p != PAD and self.store.wants(p)]
+        if pool is None:
+            failed = self._decode_samples(k, worker, wanted)
+        else:  # OpenCV lets go of Python's lock while it decodes
+            jobs = [pool.submit(self._decode_samples, k, worker, wanted[i::threads]) for i in range(threads)]
+            failed = min((f for job in jobs if (f := job.result())), key=lambda f: f[0], default=None)
+        if failed:
+            raise failed[1]
+
+    def _decode_samples(
+        self, k: int, worker: int, samples: list[tuple[int, int]]
+    ) -> tuple[int, UserError | RuntimeError] | None:
+        """Row and error of the first sample that fails; the ones after it stay undecoded."""
+        for row, position in samples:
+            self.status.array[worker, 1] = position
+            try:
+                np.copyto(self.store.place(k, row, position), self.reader.image(position))
+            except UserError as error:
+                return row, error
+            except Exception as error:
+                named = RuntimeError(f"{self.reader.name(position)}: {type(error).__name__}: {error}")
+                named.__cause__ = error
+                return row, named
+        return None

@@ -1,6 +1,5 @@
 """Stain augmentation: people's slides differ in how much dye their cells took."""
 
-import torch
 from torch import Tensor
 
 from train.draws import Draws, moved
@@ -13,5 +12,5 @@ def jitter_stain(pixels: Tensor, gain: float, offset: float, draws: Draws) -> Te
     """
     gains = 1 + gain * moved(draws.signed("stain gain", 3, 1, 1), pixels.device)
     offsets = offset * moved(draws.signed("stain offset", 3, 1, 1), pixels.device)
-    density = -torch.log(pixels.clamp(min=1) / 255)
-    return 255 * torch.exp(-(density * gains + offsets).clamp(min=0))
+    density = pixels.clamp(min=1).div_(255).log_().neg_()
+    return density.mul_(gains).add_(offsets).clamp_(min=0).neg_().exp_().mul_(255)  # in place: memory bounds it
