@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,10 +62,10 @@ class ShardBatches(IterableDataset[int | Failure]):
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         self.status.array[first] = os.getpid(), PAD
         threads = 1 if worker else min(MOST_THREADS, torch.get_num_threads())  # as many as training uses itself
-        with ThreadPoolExecutor(threads, "decode") as pool:
+        with ThreadPoolExecutor(threads, "decode") if threads > 1 else nullcontext() as pool:
             for k in range(first, len(self.parts), step):
                 try:
-                    self._decode(k, first, pool if threads > 1 else None, threads)
+                    self._decode(k, first, pool, threads)
                 except UserError as error:
                     yield Failure(str(error))
                     return
@@ -73,7 +74,7 @@ class ShardBatches(IterableDataset[int | Failure]):
     def _decode(self, k: int, worker: int, pool: ThreadPoolExecutor | None, threads: int) -> None:
         """Decode batch ``k``; where samples fail, raise the error of the first one, however many threads there are."""
         wanted = [(row, p) for row, p in enumerate(self.parts[k].tolist()) if p != PAD and self.store.wants(p)]
-        if pool is None:
+        if pool is None or not wanted:
             failed = self._decode_samples(k, worker, wanted)
         else:  # OpenCV lets go of Python's lock while it decodes
             jobs = [pool.submit(self._decode_samples, k, worker, wanted[i::threads]) for i in range(threads)]
