@@ -66,19 +66,17 @@ def keep(command: Keep) -> Path:
     return folder
 
 
-def open_or_pretrained(
-    artifacts: Path, shards: Sequence[Path], device: str, threads: int, int8: bool, folder: Path = FOLDER
-) -> Networks:
+def open_or_pretrained(artifacts: Path, shards: Sequence[Path], device: str, threads: int, int8: bool) -> Networks:
     """The exported networks of ``artifacts``; where there is none the kept one, with a line on stderr that says so.
 
     Raises ``UserError`` where there is neither, or the kept file is not the one that its card describes.
     """
-    kept = [] if has_networks(artifacts, ARCHS) else [arch for arch in ARCHS if (folder / arch / CARD).is_file()]
+    kept = [] if has_networks(artifacts, ARCHS) else [arch for arch in ARCHS if (FOLDER / arch / CARD).is_file()]
     if not kept:
         return open_networks(artifacts, shards, device, threads, int8)
-    networks = open_files({arch: folder / arch / MODEL for arch in kept}, folder, shards, device, threads)
+    networks = open_files({arch: FOLDER / arch / MODEL for arch in kept}, FOLDER, shards, device, threads)
     for arch, predictor in networks.predictors.items():
-        _check(folder / arch / CARD, predictor)
+        _check(FOLDER / arch / CARD, predictor)
         card = predictor.card
         accuracy = card.metrics.get("valid_accuracy")
         found = f", accuracy on valid {accuracy:.1%}, n = {card.samples}" if accuracy is not None else ""

@@ -18,7 +18,7 @@ def test_a_folder_is_taken_in_the_order_of_its_numbers_and_what_is_unlike_is_sai
     for number in (10, 9):
         write_image(tmp_path / f"{number}.bmp", np.full((60, 60, 3), 40, np.uint8))
     (tmp_path / "notes.txt").write_text("no image")
-    assert demo(Demo((tmp_path,), exported, shards, device="cpu", pictures=False)) == []
+    assert demo(Demo((tmp_path,), exported, (shards,), device="cpu", pictures=False)) == []
     shown = capsys.readouterr().out
     assert 0 < shown.index("9.bmp") < shown.index("10.bmp")
     assert shown.count("no black background: 100% of the image's edge") == 2

@@ -30,17 +30,19 @@ def quantised(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def kept(quantised: Path, shards: Path, tmp_path: Path) -> Path:
-    """The folder that git would keep; a test may damage it."""
+def kept(quantised: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that git would keep, in the place of this copy's; a test may damage it."""
     keep(Keep("resnet18", quantised, (shards,), tmp_path / "pretrained"))
+    monkeypatch.setattr("evaluate.pretrained.FOLDER", tmp_path / "pretrained")
     return tmp_path / "pretrained"
 
 
 def test_it_answers_where_nothing_is_exported_and_says_so(
     kept: Path, quantised: Path, manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    networks = open_or_pretrained(tmp_path / "empty", (), "cpu", 1, False, kept)
+    networks = open_or_pretrained(tmp_path / "empty", (), "cpu", 1, False)
     assert list(networks.predictors) == ["resnet18"]
+    assert networks.predictors["resnet18"].path == kept / "resnet18" / "model.int8.onnx"
     original = Predictor(quantised / "resnet18" / "model.int8.onnx", "cpu", 1)
     assert networks.predictors["resnet18"].sha256 == original.sha256
     said = capsys.readouterr().err
@@ -53,18 +55,20 @@ def test_it_answers_where_nothing_is_exported_and_says_so(
     assert known.cells == 36
 
 
+@pytest.mark.usefixtures("kept")
 def test_an_exported_network_goes_first_without_a_word(
-    kept: Path, exported: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    exported: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     shutil.copytree(exported, tmp_path / "artifacts")
-    networks = open_or_pretrained(tmp_path / "artifacts", (), "cpu", 1, False, kept)
+    networks = open_or_pretrained(tmp_path / "artifacts", (), "cpu", 1, False)
     assert networks.predictors["resnet18"].path == tmp_path / "artifacts" / "resnet18" / "model.onnx"
     assert capsys.readouterr().err == ""
 
 
-def test_without_either_it_says_how_to_make_one(tmp_path: Path) -> None:
+def test_without_either_it_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluate.pretrained.FOLDER", tmp_path / "nothing")
     with pytest.raises(UserError, match="no exported network there"):
-        open_or_pretrained(tmp_path, (), "cpu", 1, False, tmp_path / "nothing")
+        open_or_pretrained(tmp_path, (), "cpu", 1, False)
 
 
 def test_a_file_or_a_card_that_is_another_one_is_refused(kept: Path, tmp_path: Path) -> None:
@@ -72,11 +76,11 @@ def test_a_file_or_a_card_that_is_another_one_is_refused(kept: Path, tmp_path: P
     text = card.read_text()
     card.write_text(text.replace('"epoch": 1', '"epoch": 9'))
     with pytest.raises(UserError, match=r"card\.json: is not the card of .*model\.int8\.onnx"):
-        open_or_pretrained(tmp_path, (), "cpu", 1, False, kept)
+        open_or_pretrained(tmp_path, (), "cpu", 1, False)
     card.write_text(text)
     recard(kept / "resnet18" / "model.int8.onnx", epoch=9)  # sealed again: a whole file, of another network
     with pytest.raises(UserError, match=r"model\.int8\.onnx: is not the file that .*card\.json describes"):
-        open_or_pretrained(tmp_path, (), "cpu", 1, False, kept)
+        open_or_pretrained(tmp_path, (), "cpu", 1, False)
 
 
 def test_only_an_int8_network_with_its_shards_is_kept(
@@ -94,14 +98,8 @@ def test_only_an_int8_network_with_its_shards_is_kept(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_demo_takes_it(
-    kept: Path,
-    synthetic_data: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(open_or_pretrained, "__defaults__", (kept,))
+@pytest.mark.usefixtures("kept")
+def test_the_demo_takes_it(synthetic_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cell = synthetic_data / "synthetic" / "valid" / "1.bmp"
     (picture,) = demo(Demo(images=(cell,), artifacts=tmp_path / "empty", device="cpu", workers=1))
     assert picture.is_file()

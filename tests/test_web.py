@@ -206,7 +206,10 @@ def test_the_command_tells_its_address_answers_and_ends_on_ctrl_c(three: Path, s
         assert process.wait(30) == 0
 
 
-def test_a_taken_port_and_missing_networks_are_mistakes(server: Server, tmp_path: Path) -> None:
+def test_a_taken_port_and_missing_networks_are_mistakes(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evaluate.pretrained.FOLDER", tmp_path / "nothing")
     with pytest.raises(UserError, match=rf"--port {server.server_port}: cannot listen"):
         web(Web(port=server.server_port))
     with pytest.raises(UserError, match="--port 70000"):
