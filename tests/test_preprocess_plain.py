@@ -1,5 +1,8 @@
 """The builder's fast path beside a plain one that works on the whole frame, bit for bit."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -152,6 +155,23 @@ def test_reinhard_is_bit_for_bit_what_plainly_written_code_gives():
         result = normalise(cell, "reinhard", target)
         assert result is not None
         np.testing.assert_array_equal(result, plain_reinhard(cell, target))
+
+
+def test_threads_that_normalise_at_once_do_not_mix_their_colours():
+    rng = np.random.default_rng(7)
+    cells = [rng.integers(0, 256, (20000, 3), dtype=np.uint8) for _ in range(4)] * 6
+    own = measure(cells[0], "reinhard")
+    assert own is not None
+    alone = [normalise(cell, "reinhard", own) for cell in cells[:4]] * 6
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda cell: normalise(cell, "reinhard", own), cells))
+    finally:
+        sys.setswitchinterval(interval)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @settings(max_examples=100, deadline=None)
