@@ -91,6 +91,7 @@ def _measure(
         arch=arch,  # type: ignore[arg-type]
         shards=shards,
         batch_size=bench.batch_size,
+        start_size=0,  # the whole run at the size that the table names
         checkpoint_every=0,
         device=device.type,  # type: ignore[arg-type]
         cache="device" if device.type == "cuda" else "none",
