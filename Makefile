@@ -60,11 +60,11 @@ evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python e
 # What the course's results have of their own: px of a network's shards, flags of its training and of the other steps.
 # Nothing: the defaults. train/expected.md says the same in its table (a test compares them).
 COURSE_SIZE_resnet18 :=
-COURSE_SIZE_resnet50 :=
-COURSE_SIZE_resnet152 :=
+COURSE_SIZE_resnet50 := 64
+COURSE_SIZE_resnet152 := 64
 COURSE_FLAGS_resnet18 :=
-COURSE_FLAGS_resnet50 := --epochs 6 --ema-decay 0.99 --warmup-epochs 1
-COURSE_FLAGS_resnet152 := --epochs 6 --start-size 64 --ema-decay 0.99 --warmup-epochs 1
+COURSE_FLAGS_resnet50 := --epochs 21 --start-size 48 --affine 0 --blur 0 --sharpen 0 --ema-decay 0.995 --warmup-epochs 1
+COURSE_FLAGS_resnet152 := --epochs 14 --start-size 48 --affine 0 --blur 0 --sharpen 0 --ema-decay 0.995 --warmup-epochs 1
 COURSE_FLAGS_shards :=
 COURSE_FLAGS_export :=
 COURSE_FLAGS_evaluate :=
