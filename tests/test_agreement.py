@@ -105,7 +105,7 @@ def test_the_demo_s_ensemble_is_the_report_s(thresholds: tuple[float, float]) ->
     both = average(members, threshold)
     for i in range(len(LABELS)):
         opinions = [
-            classify.Opinion(0, "normal", float(said.probability[i]), t, 1.0, None)
+            classify.Opinion(0, "normal", float(said.probability[i]), t, 1.0, None, None)
             for said, t in zip(members, thresholds, strict=True)
         ]
         shown = classify._ensemble(opinions, ("normal", "blast"))
