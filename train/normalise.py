@@ -42,13 +42,18 @@ class Normalise(nn.Module):
 
     def masked(self, pixels: Tensor, mask: Tensor) -> Tensor:
         """Normalise float ``[N, 3, H, W]`` pixels of 0..255 and keep those of the mask, float ``[N, 1, H, W]``."""
-        x = (pixels - self.mean).div_(self.std).mul_(mask)
-        return standardise_cells(x, mask) if self.standardise else x
+        if self.standardise:
+            return standardise_cells(pixels, mask, SMALLEST_VARIANCE * self.std**2)
+        return (pixels - self.mean).div_(self.std).mul_(mask)
 
 
-def standardise_cells(x: Tensor, mask: Tensor) -> Tensor:
-    """Per image and channel: cell pixels of ``x`` float ``[N, 3, H, W]`` to mean 0 and std 1; an even colour to 0."""
-    pixels = mask.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-    centred = (x - (x * mask).sum(dim=(2, 3), keepdim=True) / pixels) * mask
-    variance = (centred * centred).sum(dim=(2, 3), keepdim=True) / pixels
-    return centred / torch.sqrt(variance + SMALLEST_VARIANCE)
+def standardise_cells(pixels: Tensor, mask: Tensor, smallest_variance: Tensor) -> Tensor:
+    """Per image and channel: cell pixels of float ``[N, 3, H, W]`` to mean 0 and std 1; an even colour to 0.
+
+    Pixels are whole numbers of 0..255: float32 adds 65,793 of the brightest exactly, a full image of 256 px and more
+    of a cell's, so that an even colour has no remainder which the division by a small deviation would blow up.
+    """
+    count = mask.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    centred = (pixels - (pixels * mask).sum(dim=(2, 3), keepdim=True) / count) * mask
+    variance = (centred * centred).sum(dim=(2, 3), keepdim=True) / count
+    return centred / torch.sqrt(variance + smallest_variance)
