@@ -9,7 +9,7 @@ from evaluate.report_record import ENSEMBLE, Estimate, Interval, Network, Report
 
 Part = dict[str, Any]
 # Of a card's training configuration, what a reader asks for first.
-TRAINING = ("optimizer", "lr", "epochs", "batch_size", "weight_decay", "label_smoothing", "ema_decay")
+TRAINING = ("optimizer", "lr", "epochs", "cycles", "batch_size", "weight_decay", "label_smoothing", "ema_decay")
 
 
 def part_tables(record: ReportRecord) -> dict[str, list[Part]]:

@@ -21,7 +21,8 @@ from train.config import Config
 from train.history import read_history
 from train.loop import train as train_network
 from train.objective import class_weights
-from train.run import Run, size_of_epoch
+from train.run import Run
+from train.schedule import size_of_epoch
 
 
 @pytest.fixture(autouse=True)

@@ -234,7 +234,7 @@ def test_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint(
 ) -> None:
     artifacts = copy_of(interrupted, tmp_path)
     before = content_of(artifacts)
-    monkeypatch.setattr(train.loop, "learning_rate", lambda *_: float("nan"))
+    monkeypatch.setattr(train.loop, "learning_rate_of_step", lambda *_: float("nan"))
     with pytest.raises(
         UserError, match=r"resnet18: the loss is not finite in epoch 2, step 2 of 2: .*stays in .*last\.pt"
     ):

@@ -15,7 +15,8 @@ class Config:
     arch: Literal["resnet18", "resnet50", "resnet152", "all"] = "resnet18"  # network; all: the three in turn
     shards: Path = Path("shards")  # folder of the shards
     artifacts: Path = Path("artifacts")  # folder to write
-    epochs: int = 64  # passes over the training split
+    epochs: int = 64  # passes over the training split, of the first cycle
+    cycles: int = 1  # falls of the learning rate, each twice as long as the one before; --resume can add some
     patience: int = 0  # stop when so many epochs in a row bring no better one; 0: off
     batch_size: int = 32  # samples a step, over all processes
     optimizer: Literal["sgd", "adamw"] = "sgd"  # sgd has Nesterov momentum 0.9
@@ -54,6 +55,7 @@ class Config:
 
     def __post_init__(self) -> None:
         _require(self, "above zero", lambda v: 0 < v < float("inf"), "epochs", "batch_size", "lr", "blur_sigma")
+        _require(self, "between 1 and 16", lambda v: 1 <= v <= 16, "cycles")
         shares = ("label_smoothing", "affine", "shift", "scale", "stain_gain", "blur", "sharpen", "jpeg", "erase")
         _require(self, "between 0 and 1", lambda v: 0 <= v <= 1, *shares)
         _require(self, "at least 0 and below 1", lambda v: 0 <= v < 1, "ema_decay")

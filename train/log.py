@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from train.history import Epoch
 from train.run import Phase, Run
+from train.schedule import all_epochs
 
 FOLDER = "tensorboard"
 CURVES = {
@@ -48,7 +49,7 @@ def show(run: Run, writer: SummaryWriter | None) -> None:
     for name, field in CURVES.items():
         writer.add_scalar(name, getattr(row, field), row.epoch)
     writer.flush()
-    print(f"{run.config.arch} epoch {row.epoch}/{run.config.epochs}: {summary(row)}", flush=True)
+    print(f"{run.config.arch} epoch {row.epoch}/{all_epochs(run.config)}: {summary(row)}", flush=True)
 
 
 def summary(row: Epoch) -> str:
@@ -63,7 +64,7 @@ def summary(row: Epoch) -> str:
 def progress_bar(run: Run, phase: Phase) -> tqdm:
     """A bar of the epoch's images with images/s; on a terminal only, and only of the first process."""
     return tqdm(
-        desc=f"{run.config.arch} epoch {phase.epoch}/{run.config.epochs}, {phase.size} px",
+        desc=f"{run.config.arch} epoch {phase.epoch}/{all_epochs(run.config)}, {phase.size} px",
         total=run.samples,
         initial=min(phase.step * run.config.batch_size, run.samples),
         unit=" images",

@@ -18,11 +18,11 @@ from train.interrupt import Interruption
 from train.log import curves, progress_bar, show
 from train.mix import mix
 from train.objective import cross_entropy, targets_of
-from train.optimize import learning_rate
 from train.processes import Processes
 from train.resume import save_epoch, save_step, start
 from train.run import Phase, Run
 from train.run_record import write_run_record
+from train.schedule import all_epochs, learning_rate_of_step
 from train.scores import Scores, score
 
 
@@ -37,14 +37,14 @@ def train(config: Config, processes: Processes | None = None) -> Path:
         run.tell(f"already trained for {len(run.history)} epochs in {run.folder}; --force trains anew")
         return run.folder
     with Interruption() as interruption, curves(run) as writer:
-        while not finished(run.history, config.epochs, config.patience):
+        while not finished(run.history, all_epochs(config), config.patience):
             phase = run.phase or run.new_phase(len(run.history) + 1)
             train_epoch(run, phase, interruption)
             scores = evaluate(run, run.ema.model, phase.size)
             run.history.append(row_of(run, phase, scores))
             save_epoch(run)
             show(run, writer)
-            run.stop_if_asked(interruption, f"after epoch {phase.epoch} of {config.epochs}")
+            run.stop_if_asked(interruption, f"after epoch {phase.epoch} of {all_epochs(config)}")
     if run.processes.first:
         draw_run(run.history, run.folder / "accuracy.png", config.arch, run.manifest.dataset)
         write_run_record(run.folder, config, run.card(), run.history, run.processes.ranks)
@@ -99,10 +99,10 @@ def pause(run: Run, phase: Phase, interruption: Interruption) -> None:
 
 
 def set_learning_rate(run: Run, phase: Phase) -> None:
-    """Warm-up and cosine, by the step of the whole run that comes next."""
-    config, at = run.config, (phase.epoch - 1) * run.steps + phase.step
+    """Warm-up and cosine, by the step that comes next."""
+    rate = learning_rate_of_step(run.config, phase.epoch, phase.step, run.steps)
     for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(at, config.epochs * run.steps, config.warmup_epochs * run.steps, config.lr)
+        group["lr"] = rate
 
 
 def forward(run: Run, phase: Phase, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,4 @@
-"""The optimiser, its learning rate, and the averaged weights."""
-
-import math
+"""The optimiser and the averaged weights."""
 
 import torch
 from torch import nn
@@ -18,13 +16,6 @@ def make_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, fused=True)
     return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True, fused=True)
-
-
-def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
-    """Linear warm-up over ``warmup`` steps, then half a cosine from ``peak`` to zero at ``steps``."""
-    if step < warmup:
-        return peak * (step + 1) / (warmup + 1)
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, steps - warmup)))
 
 
 class ExponentialMovingAverage:

@@ -20,6 +20,7 @@ from train.history import Epoch, best_epoch, finished, write_history
 from train.run import Phase, Run
 from train.run_record import NAME as RUN_RECORD
 from train.run_record import write_start_record
+from train.schedule import all_epochs
 
 LAST, BEST = "last.pt", "best.pt"
 
@@ -33,10 +34,11 @@ def start(run: Run) -> bool:
     if last.is_file() and not run.config.force:
         if not run.config.resume:
             raise UserError(f"{last}: a run is there already: --resume goes on with it, --force replaces it")
-        _load(run)
-        return not (finished(run.history, run.config.epochs, run.config.patience) and record.is_file())
+        grown = _load(run)
+        if not grown:
+            return not (finished(run.history, all_epochs(run.config), run.config.patience) and record.is_file())
     if run.processes.first:
-        record.unlink(missing_ok=True)  # it speaks of the run that is replaced
+        record.unlink(missing_ok=True)  # it speaks of the run that is replaced, or given more cycles
         write_start_record(run.folder, run.config, run.card(), run.processes.ranks)
     return True
 
@@ -76,7 +78,8 @@ def _write(run: Run, phase: dict[str, Any] | None) -> None:
     save_checkpoint(run.folder / LAST, run.card(), state)
 
 
-def _load(run: Run) -> None:
+def _load(run: Run) -> bool:
+    """Go on where last.pt stands; true where the run now has more cycles than it had then."""
     path = run.folder / LAST
     card, state = load_checkpoint(path)
     differing = _differences(card, run)
@@ -91,6 +94,11 @@ def _load(run: Run) -> None:
         run.phase = _phase_of(run, state["phase"]) if state["phase"] else None
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be resumed ({type(error).__name__}): --force trains anew") from None
+    return run.config.cycles > _cycles(card)
+
+
+def _cycles(card: ModelCard) -> int:
+    return int(card.training.get("cycles", 1))  # a run of before there were cycles had one
 
 
 def _phase_of(run: Run, saved: dict[str, Any]) -> Phase:
@@ -109,5 +117,7 @@ def _differences(card: ModelCard, run: Run) -> list[str]:
     now["the shards' manifest"] = run.manifest.digest[:12]
     then: dict[str, Any] = {"arch": card.arch, "classes": card.classes}
     then["the shards' manifest"] = card.manifest_digest[:12]
-    now, then = now | recipe_of(run.config), then | card.training
+    now, then = now | recipe_of(run.config), then | card.training | {"cycles": _cycles(card)}
+    if now["cycles"] > then["cycles"]:
+        del now["cycles"]  # what is there is the beginning of the longer run
     return [f"{name} {then.get(name)} -> {value}" for name, value in now.items() if then.get(name) != value]

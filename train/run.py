@@ -23,6 +23,7 @@ from train.optimize import ExponentialMovingAverage, make_optimizer
 from train.processes import Processes, pick_device
 from train.resnet import MINIMUM_SIZE, build_resnet
 from train.sampling import sampled_order
+from train.schedule import size_of_epoch
 from train.versions import versions
 
 
@@ -185,12 +186,3 @@ class Run:
             versions=versions(),
             metrics=best.metrics if best else {},
         )
-
-
-def size_of_epoch(config: Config, full: int, epoch: int) -> int:
-    """Progressive size: from ``start_size`` to ``full`` in steps of 16 px over the first 80 % of the epochs."""
-    if not config.start_size or config.start_size >= full:
-        return full
-    progress = (epoch - 1) / max(1, 4 * config.epochs // 5)
-    size = config.start_size + round(progress * (full - config.start_size) / 16) * 16
-    return full if progress >= 1 or epoch == config.epochs else min(full, size)
