@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from small_network import SmallNetwork
 from torch import Tensor
 
@@ -22,7 +20,6 @@ from train.history import read_history
 from train.loop import train as train_network
 from train.objective import class_weights
 from train.run import Run
-from train.schedule import size_of_epoch
 
 
 @pytest.fixture(autouse=True)
@@ -171,27 +168,6 @@ def test_run_uses_class_weights_where_asked(shards: Path, tmp_path: Path, manife
     assert weights is not None
     assert torch.equal(weights, class_weights(manifest))
     assert Run(config_of(shards, tmp_path)).loss_weights is None
-
-
-def test_size_is_full_where_progress_is_off_or_starts_above() -> None:
-    for start in (0, 112, 200):
-        assert [size_of_epoch(Config(epochs=5, start_size=start), 112, e) for e in range(1, 6)] == [112] * 5
-
-
-def test_size_grows_in_steps_of_16_over_four_fifths_of_the_epochs() -> None:
-    config = Config(epochs=10, start_size=64)
-    assert [size_of_epoch(config, 112, e) for e in range(1, 11)] == [64, 64, 80, 80, 96, 96, 96, 112, 112, 112]
-
-
-@settings(deadline=None)
-@given(st.integers(33, 224), st.integers(33, 224), st.integers(1, 100))
-def test_size_never_shrinks_and_ends_at_the_full_size(start: int, full: int, epochs: int) -> None:
-    config = Config(epochs=epochs, start_size=start)
-    sizes = [size_of_epoch(config, full, e) for e in range(1, epochs + 1)]
-    assert sizes == sorted(sizes)
-    assert sizes[0] == min(start, full) or epochs == 1
-    assert max(sizes) == full
-    assert all(size == full for e, size in enumerate(sizes) if e > 0.8 * epochs)
 
 
 def test_run_of_growing_size_trains_on_smaller_images(

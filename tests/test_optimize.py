@@ -1,40 +1,15 @@
-"""Learning rate, groups of weight decay, and the averaged weights against a plain loop."""
+"""Groups of weight decay, and the averaged weights against a plain loop."""
 
 import copy
-import itertools
-import math
 
 import pytest
 import torch
 from torch import nn
 
 from train.config import Config
-from train.optimize import ExponentialMovingAverage, learning_rate, make_optimizer
+from train.optimize import ExponentialMovingAverage, make_optimizer
 
 OPTIMIZERS = ("sgd", "adamw")
-
-
-@pytest.mark.parametrize("warmup", [0, 1, 10, 12.5])
-def test_learning_rate_climbs_to_its_peak_and_falls_to_zero(warmup: float) -> None:
-    steps, peak = 100, 0.3
-    rates = [learning_rate(step, steps, warmup, peak) for step in range(steps + 1)]
-    climb = math.ceil(warmup)
-    assert all(a < b for a, b in itertools.pairwise(rates[:climb]))
-    assert all(a > b for a, b in itertools.pairwise(rates[climb:]))
-    assert rates[0] > 0
-    assert max(rates) <= peak
-    assert max(rates) == pytest.approx(peak, rel=1e-3)
-    assert rates[-1] == pytest.approx(0, abs=1e-12)
-
-
-def test_learning_rate_is_linear_in_warm_up_and_half_a_cosine_after() -> None:
-    assert [learning_rate(step, 44, 4, 1.0) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert learning_rate(24, 44, 4, 1.0) == pytest.approx(0.5)
-    assert learning_rate(14, 44, 4, 1.0) == pytest.approx(0.5 * (1 + math.sqrt(0.5)))
-
-
-def test_learning_rate_of_a_run_shorter_than_its_warm_up_stays_below_the_peak() -> None:
-    assert max(learning_rate(step, 5, 10, 1.0) for step in range(5)) < 1
 
 
 def small_network() -> nn.Sequential:

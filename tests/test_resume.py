@@ -1,5 +1,6 @@
 """Whole runs: what one leaves, that an interruption leaves no trace, and what is never overwritten."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from equality import assert_equal
 from small_network import SmallNetwork
 
 import train.loop
@@ -76,22 +78,6 @@ def copy_of(artifacts: Path, tmp_path: Path) -> Path:
 
 def content_of(artifacts: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (artifacts / "resnet18").iterdir() if path.is_file()}
-
-
-def assert_equal(found: Any, wanted: Any, where: str = "state") -> None:
-    """Equal bit by bit, apart from times."""
-    if isinstance(wanted, torch.Tensor):
-        assert torch.equal(found, wanted), where
-    elif isinstance(wanted, dict):
-        assert found.keys() == wanted.keys(), where
-        for key in wanted.keys() - {"seconds", "images_per_second"}:
-            assert_equal(found[key], wanted[key], f"{where}.{key}")
-    elif isinstance(wanted, list):
-        assert len(found) == len(wanted), where
-        for i, (a, b) in enumerate(zip(found, wanted, strict=True)):
-            assert_equal(a, b, f"{where}[{i}]")
-    else:
-        assert found == wanted, where
 
 
 def test_run_leaves_checkpoints_history_record_and_picture(finished: Path, manifest: Manifest) -> None:
@@ -187,6 +173,25 @@ def test_resuming_with_another_setting_says_what_differs(
 ) -> None:
     with pytest.raises(UserError, match=rf"cannot be resumed.*{words}.*--force"):
         train_network(config_of(shards, interrupted, resume=True, **changes))
+
+
+def test_a_finished_run_given_a_cycle_ends_as_one_that_had_it_from_the_start(
+    finished: Path, shards: Path, tmp_path: Path
+) -> None:
+    artifacts = copy_of(finished, tmp_path)
+    train_network(config_of(shards, artifacts, resume=True, cycles=2))
+    train_network(config_of(shards, tmp_path / "whole", cycles=2))
+    for name in ("last.pt", "best.pt"):
+        card_found, found = load_checkpoint(artifacts / "resnet18" / name)
+        card_wanted, wanted = load_checkpoint(tmp_path / "whole" / "resnet18" / name)
+        assert replace(card_found, versions={}) == replace(card_wanted, versions={})
+        assert_equal({**found, "card": None}, {**wanted, "card": None})
+    assert len(wanted_rows := read_history(artifacts / "resnet18" / "history.csv")) == 6
+    assert [row.epoch for row in wanted_rows] == [1, 2, 3, 4, 5, 6]
+    record = json.loads((artifacts / "resnet18" / "config.json").read_text())
+    assert record["config"]["cycles"] == 2
+    with pytest.raises(UserError, match="cycles 2 -> 1"):
+        train_network(config_of(shards, artifacts, resume=True))
 
 
 def test_resuming_on_other_shards_is_refused(interrupted: Path, shards: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ epoch from the seed and the epoch, and nothing draws from a global generator aft
 """
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ def start(run: Run) -> bool:
         grown = _load(run)
         if not grown:
             return not (finished(run.history, all_epochs(run.config), run.config.patience) and record.is_file())
+        _tell_best_of_cycles(run)
     if run.processes.first:
         record.unlink(missing_ok=True)  # it speaks of the run that is replaced, or given more cycles
         write_start_record(run.folder, run.config, run.card(), run.processes.ranks)
@@ -95,6 +96,14 @@ def _load(run: Run) -> bool:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be resumed ({type(error).__name__}): --force trains anew") from None
     return run.config.cycles > _cycles(card)
+
+
+def _tell_best_of_cycles(run: Run) -> None:
+    """The best weights so far are now those of a longer run, which ends with them unless it finds better ones."""
+    path = run.folder / BEST
+    if run.processes.first and path.is_file():
+        card, state = load_checkpoint(path)
+        save_checkpoint(path, replace(card, training=run.card().training), {"model": state["model"]})
 
 
 def _cycles(card: ModelCard) -> int:

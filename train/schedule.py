@@ -1,4 +1,4 @@
-"""The course of a run: cycles of warm-up and cosine, each twice as long as the one before; sizes that grow in the first.
+"""The course of a run: cycles of warm-up and cosine, each twice as long as the one before; sizes grow in the first.
 
 Source: warm restarts, Loshchilov & Hutter, "SGDR", ICLR 2017, with T_mult = 2. A finished run can be given one more
 cycle, and ends where a run that had been asked for it from the start would have ended.
