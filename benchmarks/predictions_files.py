@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from contract.bootstrap import PEOPLE, percentile_interval, resamples
+from contract.bootstrap import PEOPLE, percentile_interval, resamples, weighted_share
 from contract.errors import UserError
 
 ABLATION = {"key", "label", "logit", "identity", "unseen", "seed", "fold"}  # columns of benchmarks/ablation.py
@@ -64,8 +64,9 @@ def accuracy(table: pd.DataFrame) -> Accuracy:
 
     Raises ``UserError`` where there are fewer than two people to draw anew.
     """
-    right, people = table.right.to_numpy(np.float64), table.person.tolist()
-    shares = [weights @ right / weights.sum(axis=1) for weights in resamples(people, len(people), PEOPLE)]
+    right, people = table.right.to_numpy(bool), table.person.tolist()
+    every = np.ones_like(right)
+    shares = [weighted_share(right, every, weights) for weights in resamples(people, len(people), PEOPLE)]
     bounds = percentile_interval(np.concatenate(shares)) if shares else None
     if bounds is None:
         raise UserError(f"{table.file.iloc[0]}: one person's cells alone have no interval over people")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import UserError
+from contract.files import read_bytes
 from contract.pixels import PNG_SIGNATURE, png_is_whole
 
 Image = NDArray[np.uint8]
@@ -35,10 +36,7 @@ def read_image(path: Path) -> tuple[Image, bytes]:
 
 def read_view(path: Path) -> tuple[Image, bytes]:
     """As ``read_image``, but the pixels are a view of where they lie in the file's bytes: see ``view_image``."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    data = read_bytes(path)
     return view_image(data, str(path)), data
 
 

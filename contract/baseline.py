@@ -5,7 +5,6 @@ Beside it lie ``predictions_<split>.csv``, one row a cell under ``COLUMNS``, in 
 
 from dataclasses import dataclass
 
-from contract.errors import UserError
 from contract.record import from_json, to_json
 
 NAME = "baseline"  # of its folder and of its column
@@ -35,10 +34,7 @@ class BaselineCard:
 
     @classmethod
     def from_json(cls, text: str, source: str = CARD) -> "BaselineCard":
-        card = from_json(cls, text, source)
-        if card.format != FORMAT:
-            raise UserError(f"{source}: format {card.format}: this code reads format {FORMAT}; run make baseline again")
-        return card
+        return from_json(cls, text, source, FORMAT, "run make baseline again")
 
 
 def predictions_name(split: str) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from contract.baseline import CARD, COLUMNS, NAME, BaselineCard, predictions_name
 from contract.errors import UserError
+from contract.files import read_bytes
 from evaluate.metrics import decide
 from evaluate.predictions import Cells, Predictions
 from evaluate.shard_folders import ShardFolder, positions_of
@@ -62,7 +63,7 @@ def load_baseline(artifacts: Path, folders: Sequence[ShardFolder]) -> Baseline |
         if (path.parent / "metrics.json").is_file():
             raise UserError(f"{path.parent}: has no {CARD}: it was made by an older version, or half: {AGAIN}")
         return None
-    card = BaselineCard.from_json(_read(path).decode(errors="replace"), str(path))
+    card = BaselineCard.from_json(read_bytes(path, AGAIN).decode(errors="replace"), str(path))
     if len(card.manifests) != 1:
         raise UserError(
             f"{path}: was trained on {len(card.manifests)} folds, a report is of one set of shards: {AGAIN}"
@@ -75,17 +76,10 @@ def load_baseline(artifacts: Path, folders: Sequence[ShardFolder]) -> Baseline |
 
 
 def _rows(path: Path, sha256: str | None) -> list[dict[str, str]]:
-    data = _read(path)
+    data = read_bytes(path, AGAIN)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise UserError(f"{path}: is not the file that {CARD} lists: {AGAIN}")
     rows = list(csv.DictReader(io.StringIO(data.decode(errors="replace"))))
     if not rows or tuple(rows[0]) != COLUMNS:
         raise UserError(f"{path}: its columns are not {', '.join(COLUMNS)}: {AGAIN}")
     return rows
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}: {AGAIN}") from None

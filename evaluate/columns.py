@@ -88,7 +88,9 @@ def predict_columns(columns: Columns, split: str) -> tuple[dict[str, Predictions
     return found, spoken
 
 
-def score_columns(columns: Columns, found: dict[str, dict[str, Predictions]], split: str, artifacts: Path) -> dict:
+def score_columns(
+    columns: Columns, found: dict[str, dict[str, Predictions]], split: str, artifacts: Path
+) -> dict[str, Network]:
     """The record of every column by name, from what they say by split; ``split`` is the labelled one."""
     scored: dict[str, Network] = {}
     for name, said in found[split].items():
@@ -97,12 +99,12 @@ def score_columns(columns: Columns, found: dict[str, dict[str, Predictions]], sp
             point, members = "mean of its members' thresholds", tuple(columns.networks)
             scored[name] = score_network(name, said, unlabelled, columns.threshold, point, members=members)
         elif columns.baseline and name == BASELINE:
-            card = columns.baseline.card
-            scored[name] = score_network(name, said, unlabelled, card.threshold, "chosen beforehand", baseline=card)
+            made = columns.baseline.card
+            scored[name] = score_network(name, said, unlabelled, made.threshold, "chosen beforehand", baseline=made)
         else:
-            card_, file = columns.networks[name].card, _model_file(columns, name, artifacts)
+            card, file = columns.networks[name].card, _model_file(columns, name, artifacts)
             scored[name] = score_network(
-                name, said, unlabelled, card_.threshold, card_.operating_point, card_.temperature, file
+                name, said, unlabelled, card.threshold, card.operating_point, card.temperature, file
             )
     return scored
 

@@ -24,8 +24,7 @@ class Demo:
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]  # image files, or folders of them
     artifacts: Path = Path("artifacts")  # folder of the exported networks; pictures go to ARTIFACTS/demo/
-    shards: tyro.conf.UseAppendAction[tuple[Path, ...]] = (Path("shards"),)  # further folders of training cells, whose
-    # size and stain images are compared with; each network takes its own
+    shards: tyro.conf.UseAppendAction[tuple[Path, ...]] = (Path("shards"),)  # their training cells: images are compared
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto says which provider it took
     workers: int = 0  # onnxruntime threads; 0: one a core
     int8: bool = False  # take model.int8.onnx of every network

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contract.errors import UserError
 from contract.publish import publish_bytes
-from evaluate.paper import Paper, check_student, paper
+from evaluate.paper import Paper, handin_stem, paper
 from evaluate.report_record import ARCHS, METRICS
 from evaluate.words import FILES, read_words
 
@@ -39,7 +39,7 @@ def handin(command: Handin) -> Path:
 
     Raises ``UserError`` after listing what is missing, for a name that is none, and where nothing can be written.
     """
-    check_student(command.student_id, command.name)
+    stem = handin_stem(command.student_id, command.name)
     missing = find_missing(command.words, command.artifacts)
     for line in missing:
         print(f"missing: {line}")
@@ -48,7 +48,6 @@ def handin(command: Handin) -> Path:
             f"nothing was written: {len(missing)} thing(s) missing, listed above (--incomplete writes anyway)"
         )
     report = paper(Paper(command.student_id, command.name, command.words, command.artifacts, command.fonts))
-    stem = f"DLP_LAB3_{command.student_id}_{command.name.replace(' ', '-')}"
     files = {f"{stem}/report.pdf": report} | {f"{stem}/source/{name}": ROOT / name for name in source_files(ROOT)}
     publish_bytes(command.out / f"{stem}.zip", _zip(files))
     print(f"{command.out / f'{stem}.zip'}  ({len(files)} files)")

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto
 
 from contract.errors import UserError
+from contract.files import read_bytes
 from contract.model_card import METADATA_KEY, ModelCard
 from contract.model_file import DIGEST_KEY, check_seal
 
@@ -36,10 +37,7 @@ def read_model(path: Path) -> ModelFile:
         raise UserError(f"{path}: no such file: export the network first (make export)")
     if path.stat().st_size > LARGEST_FILE:
         raise UserError(f"{path}: {path.stat().st_size} bytes: more than {LARGEST_FILE}, which no network here has")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    data = read_bytes(path)
     check_seal(data, str(path))
     try:
         model = onnx.load_from_string(data)

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluate.predictions import blast_probability
 from evaluate.predictor import Prediction, Predictor
 
 Look = Callable[[NDArray[np.uint8]], Prediction]  # at uint8 [N, size, size, 3] images
@@ -26,8 +27,7 @@ def predict_from_all_sides(predictor: Predictor, images: NDArray[np.uint8]) -> P
     looks = [predictor.predict(np.ascontiguousarray(turn(images, side))) for side in range(SIDES)]
     logits = np.stack([look.logits for look in looks]).mean(axis=0)
     cam = np.stack([turn_back(look.cam, side) for side, look in enumerate(looks)]).mean(axis=0)
-    gap = (logits[:, 1].astype(np.float64) - logits[:, 0]) / predictor.card.temperature
-    probability = (0.5 * (1 + np.tanh(gap / 2))).astype(np.float32)
+    probability = blast_probability(logits, predictor.card.temperature)
     return Prediction(logits, probability, cam, predictor.card.threshold)
 
 

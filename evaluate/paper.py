@@ -51,7 +51,7 @@ class Paper:
 
 def paper(command: Paper) -> Path:
     """Write the PDF and return its path, with a line for each file of words that is still empty."""
-    check_student(command.student_id, command.name)
+    handin_stem(command.student_id, command.name)
     folder = command.artifacts / "report"
     record, words = load_record(folder), read_words(command.words)
     check_history(record, command.artifacts)
@@ -64,12 +64,13 @@ def paper(command: Paper) -> Path:
     return folder / "report.pdf"
 
 
-def check_student(student_id: str, name: str) -> None:
-    """Raise ``UserError`` for an id or a name that cannot stand in the hand-in's file name."""
+def handin_stem(student_id: str, name: str) -> str:
+    """The hand-in's file name, less its ending; raises ``UserError`` for an id or a name that cannot stand in it."""
     if not STUDENT_ID.fullmatch(student_id):
         raise UserError(f"STUDENT_ID {student_id!r}: must be 4 to 20 letters and digits")
     if not all(map(_is_word, JOINTS.split(name.removesuffix(".")))) or len(name) > 60:
         raise UserError(f"NAME {name!r}: must be letters, in any script, with single spaces, hyphens or dots between")
+    return f"DLP_LAB3_{student_id}_{name.replace(' ', '-')}"
 
 
 def _is_word(part: str) -> bool:

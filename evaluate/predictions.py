@@ -112,9 +112,9 @@ def identity_of(manifest: Manifest, subject: str | None) -> str | None:
     return None if subject is None else manifest.identities.get(subject)
 
 
-def uncalibrated_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """P(blast) at temperature 1 from logits ``[N, 2]``: the logistic function of their difference."""
-    gap = logits[:, 1].astype(np.float64) - logits[:, 0]
+def blast_probability(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """P(blast) from logits ``[N, 2]``: the logistic function of their difference over ``temperature``."""
+    gap = (logits[:, 1].astype(np.float64) - logits[:, 0]) / temperature
     return (0.5 * (1 + np.tanh(gap / 2))).astype(np.float32)  # no overflow at either end
 
 

@@ -128,16 +128,16 @@ def run_bound(
 
 def find_networks(artifacts: Path, archs: tuple[str, ...]) -> dict[str, Path]:
     """The exported networks below ``artifacts``, by architecture; raises ``UserError`` when there is none."""
-    paths = {arch: artifacts / arch / "model.onnx" for arch in archs}
-    found = {arch: path for arch, path in paths.items() if path.is_file()}
+    found = exported_networks(artifacts, archs)
     if not found:
         raise UserError(f"{artifacts}: no exported network there (ARCH/model.onnx): make export")
     return found
 
 
-def has_networks(artifacts: Path, archs: tuple[str, ...]) -> bool:
-    """Whether any network is exported below ``artifacts``."""
-    return any((artifacts / arch / "model.onnx").is_file() for arch in archs)
+def exported_networks(artifacts: Path, archs: tuple[str, ...]) -> dict[str, Path]:
+    """The exported networks below ``artifacts``, by architecture, as far as there are any."""
+    paths = {arch: artifacts / arch / "model.onnx" for arch in archs}
+    return {arch: path for arch, path in paths.items() if path.is_file()}
 
 
 def _open_session(data: bytes, device: str, threads: int, source: str) -> onnxruntime.InferenceSession:

@@ -14,7 +14,7 @@ from contract.model_card import ModelCard
 from contract.publish import publish_bytes, publish_text
 from contract.record import from_json, to_json
 from evaluate.classify import Networks, open_files, open_networks
-from evaluate.predictor import Predictor, has_networks
+from evaluate.predictor import Predictor, exported_networks
 from evaluate.report_record import ARCHS
 from evaluate.unlike import FILE as RANGES
 from evaluate.unlike import TrainingRanges, load_range
@@ -71,7 +71,7 @@ def open_or_pretrained(artifacts: Path, shards: Sequence[Path], device: str, thr
 
     Raises ``UserError`` where there is neither, or the kept file is not the one that its card describes.
     """
-    kept = [] if has_networks(artifacts, ARCHS) else [arch for arch in ARCHS if (FOLDER / arch / CARD).is_file()]
+    kept = [] if exported_networks(artifacts, ARCHS) else [arch for arch in ARCHS if (FOLDER / arch / CARD).is_file()]
     if not kept:
         return open_networks(artifacts, shards, device, threads, int8)
     networks = open_files({arch: FOLDER / arch / MODEL for arch in kept}, FOLDER, shards, device, threads)

@@ -15,6 +15,7 @@ from pathlib import Path
 from contract.baseline import CARD
 from contract.baseline import NAME as BASELINE
 from contract.errors import UserError
+from contract.files import read_bytes
 from contract.publish import publish_bytes
 from evaluate.paper import check_history
 from evaluate.predictions import Predictions, read_predictions
@@ -78,11 +79,11 @@ def _refuse_stale(record: ReportRecord, artifacts: Path) -> None:
     for network in record.networks.values():
         if network.file is not None:
             path = artifacts / network.file.path
-            if hashlib.sha256(_read(path)).hexdigest() != network.file.sha256:
+            if hashlib.sha256(read_bytes(path, AGAIN)).hexdigest() != network.file.sha256:
                 raise UserError(f"{path}: not the file that the report is of: {AGAIN}")
         if network.baseline is not None:
             path = artifacts / BASELINE / CARD
-            if _read(path).decode(errors="replace") != network.baseline.to_json():
+            if read_bytes(path, AGAIN).decode(errors="replace") != network.baseline.to_json():
                 raise UserError(f"{path}: not what the report is of: {AGAIN}")
     without = [arch for arch in ARCHS if arch in record.networks and arch not in record.history]
     if without:
@@ -91,11 +92,11 @@ def _refuse_stale(record: ReportRecord, artifacts: Path) -> None:
 
 def _figures(record: ReportRecord, report: Path) -> dict[str, bytes]:
     names = ["accuracy.png", *(f"confusion_{name}.png" for name in record.networks)]
-    return {name: _read(report / name) for name in names}
+    return {name: read_bytes(report / name, AGAIN) for name in names}
 
 
 def _histories(record: ReportRecord, artifacts: Path) -> dict[str, bytes]:
-    return {f"history_{arch}.csv": _read(artifacts / arch / "history.csv") for arch in record.history}
+    return {f"history_{arch}.csv": read_bytes(artifacts / arch / "history.csv", AGAIN) for arch in record.history}
 
 
 def _answers(record: ReportRecord, report: Path, name: str) -> dict[str, bytes]:
@@ -105,7 +106,7 @@ def _answers(record: ReportRecord, report: Path, name: str) -> dict[str, bytes]:
         found = read_predictions(report / f"predictions_{split}_{name}.csv")
         files[f"{'predictions' if split == 'test' else split}_{name}.csv"] = table(found).encode()
         path = report / submission_name(split, name)
-        submitted = _read(path)
+        submitted = read_bytes(path, AGAIN)
         if submitted != _csv(("ID", "label"), zip(found.cells.ids, found.verdicts.tolist(), strict=True)).encode():
             raise UserError(f"{path}: does not say what the predictions do: {AGAIN}")
         if split == "test":
@@ -130,10 +131,3 @@ def _swap(files: dict[str, bytes], out: Path, ours: str) -> None:
     for path in out.iterdir():
         if re.fullmatch(ours, path.name) and path.name not in files:
             path.unlink()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}: {AGAIN}") from None

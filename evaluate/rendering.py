@@ -22,13 +22,8 @@ BLUE, ORANGE = (
     "#d55e00",
 )  # Okabe-Ito, colour-blind-safe: normal and blast, wherever a picture tells them apart
 COLOURS = {"resnet18": "#0072b2", "resnet50": "#e69f00", "resnet152": INK, "baseline": "#cc79a7", "ensemble": "#009e73"}
-DASHES = {
-    "resnet18": "-",
-    "resnet50": "--",
-    "resnet152": "-.",
-    "baseline": ":",
-    "ensemble": "-",
-}  # lines differ in a grey print too
+# Lines differ in a grey print too.
+DASHES = {"resnet18": "-", "resnet50": "--", "resnet152": "-.", "baseline": ":", "ensemble": "-"}
 MARKERS = {"resnet18": "o", "resnet50": "s", "resnet152": "^", "baseline": "X", "ensemble": "D"}
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "leukoshard",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from contract.errors import UserError
+from contract.files import read_bytes
 from contract.manifest import Manifest
 from contract.publish import publish_bytes
 from evaluate.columns import Columns, open_columns, picture_of, predict_columns, score_columns
@@ -81,7 +82,8 @@ def page(command: Page) -> Path:
     record = load_record(folder)
     split = record.dataset.split
     found = {name: read_predictions(folder / f"predictions_{split}_{name}.csv") for name in record.networks}
-    gallery = {e.picture: _read(folder / e.picture) for network in record.networks.values() for e in network.errors}
+    pictures = {e.picture for network in record.networks.values() for e in network.errors}
+    gallery = {picture: read_bytes(folder / picture) for picture in sorted(pictures)}
     drawn, html = _draw(record, found, gallery)
     for name, data in (drawn | {PAGE: html}).items():
         publish_bytes(folder / name, data)
@@ -162,10 +164,3 @@ def _older_files(folder: Path) -> set[str]:
         return {name for name in load_record(folder).files if Path(name).name == name}
     except UserError:
         return set()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None

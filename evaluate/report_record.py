@@ -1,4 +1,5 @@
 """``metrics.json``: every number of a report, and what it was computed from; described in docs/metrics-schema.md.
+
 Rates are shares of 0..1. ``None`` is "undefined": the score has no value on these cells (a class is absent).
 """
 
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from contract.baseline import BaselineCard
+from contract.bootstrap import Interval
 from contract.errors import UserError
 from contract.record import from_json, to_json
 
@@ -14,7 +16,6 @@ ARCHS = ("resnet18", "resnet50", "resnet152")
 ENSEMBLE = "ensemble"
 METRICS = "metrics.json"
 FORMAT = 2
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,4 @@ def load_record(folder: Path) -> ReportRecord:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    record = from_json(ReportRecord, text, str(path))
-    if record.format != FORMAT:
-        raise UserError(f"{path}: format {record.format}: this code reads format {FORMAT}; make the report anew")
-    return record
+    return from_json(ReportRecord, text, str(path), FORMAT, "make the report anew (python evaluate/run.py)")

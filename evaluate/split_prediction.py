@@ -10,7 +10,7 @@ from contract.errors import UserError
 from contract.recipe import Recipe
 from contract.shard_reader import SplitReader
 from evaluate.orientations import Look
-from evaluate.predictions import Cells, Predictions, uncalibrated_probability
+from evaluate.predictions import Cells, Predictions, blast_probability
 from evaluate.predictor import BATCH, Prediction
 
 
@@ -49,7 +49,7 @@ def predict_split(look: Look, reader: SplitReader, cells: Cells, positions: list
         np.concatenate([getattr(part, column) for part in parts])
         for column in ("logits", "probability", "cam", "labels")
     )
-    found = Predictions(cells, logits, uncalibrated_probability(logits), probability, verdicts)
+    found = Predictions(cells, logits, blast_probability(logits, 1.0), probability, verdicts)
     return SplitPrediction(found, cam, reader, positions)
 
 

@@ -2,13 +2,11 @@
 
 import copy
 import hashlib
-import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tars import Members, members_of, tar_bytes
 
 from contract import shard_reader
 from contract.errors import UserError
@@ -55,24 +54,15 @@ def spoil(shards: Path, manifest: Manifest, folder: Path, key: str) -> SplitRead
     shutil.copytree(shards, folder)
     listed = []
     for shard in manifest.shards:
-        members = []
-        with tarfile.open(folder / shard.name) as tar:
-            for member in tar:
-                data = tar.extractfile(member).read()  # type: ignore[union-attr]
-                members.append((member.name, b"no image" if member.name == f"{key}.png" else data))
+        members = [(n, b"no image" if n == f"{key}.png" else data) for n, data in members_of(folder / shard.name)]
         listed.append(replace(shard, **write_tar(folder / shard.name, members)))
     return SplitReader(folder, replace(manifest, shards=tuple(listed)), "train")
 
 
-def write_tar(path: Path, members: list[tuple[str, bytes]]) -> dict[str, object]:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    path.write_bytes(buffer.getvalue())
-    return {"bytes": path.stat().st_size, "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+def write_tar(path: Path, members: Members) -> dict[str, object]:
+    data = tar_bytes(members)
+    path.write_bytes(data)
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def do_at(monkeypatch: pytest.MonkeyPatch, key: str, act: Callable[[], object]) -> None:

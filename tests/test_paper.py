@@ -14,7 +14,7 @@ from pypdf import PdfReader
 
 from contract.errors import UserError
 from contract.record import to_json
-from evaluate.paper import CJK, Paper, check_student, paper
+from evaluate.paper import CJK, Paper, handin_stem, paper
 from evaluate.paper_tables import headline, part_tables
 from evaluate.words import FILES
 
@@ -140,7 +140,7 @@ def test_faults_are_named(artifacts: Path, words: Path) -> None:
     "name", ["Ada Lovelace", "王小明", "José O'Neil-Smith", "J. R. R. Tolkien", "Nguyễn Văn A", "आर्यन्"]
 )
 def test_names_of_any_script_are_names(name: str) -> None:
-    check_student("0123456", name)
+    assert handin_stem("0123456", name) == f"DLP_LAB3_0123456_{'-'.join(name.split())}"
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def test_names_of_any_script_are_names(name: str) -> None:
 )
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(UserError, match="NAME"):
-        check_student("0123456", name)
+        handin_stem("0123456", name)
 
 
 @pytest.mark.parametrize("student_id", ["", "12", "0123 456", "../../x", "x" * 21, "01_23456", "０１２３４５６"])
 def test_what_is_no_student_id_is_refused(student_id: str) -> None:
     with pytest.raises(UserError, match="STUDENT_ID"):
-        check_student(student_id, "Ada Lovelace")
+        handin_stem(student_id, "Ada Lovelace")

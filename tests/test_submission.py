@@ -50,7 +50,8 @@ def test_what_the_board_would_not_take_is_refused_by_name(text: str, words: str)
 
 
 def test_another_order_passes_where_the_board_is_another_network_s() -> None:
-    check_submission("ID,label\nb,0\n./a,1\nc,1\n", WANTED, "s.csv", ordered=False)
+    counts = check_submission("ID,label\nb,0\n./a,1\nc,1\n", WANTED, "s.csv", ordered=False)
+    assert counts == {"0": 1, "1": 2}
 
 
 def test_each_network_gets_the_order_of_its_own_csv_and_the_ensemble_the_first(manifest: Manifest) -> None:

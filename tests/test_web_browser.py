@@ -94,6 +94,7 @@ def test_a_name_is_never_markup(page: Page, synthetic_data: Path, tmp_path: Path
     shutil.copy(synthetic_data / "synthetic" / "valid" / "0.bmp", path)
     page.set_input_files("#files", path)
     expect(page.get_by_role("heading", name=path.name)).to_be_visible(timeout=60_000)
+    assert page.locator("img[src='x']").count() == 0
 
 
 def test_the_keyboard_reaches_everything(page: Page, synthetic_data: Path) -> None:
@@ -119,8 +120,11 @@ def test_the_keyboard_reaches_everything(page: Page, synthetic_data: Path) -> No
 def test_a_large_file_is_refused_before_it_is_sent(page: Page, tmp_path: Path) -> None:
     with (tmp_path / "disk.bmp").open("wb") as file:
         file.truncate(16 * 2**20 + 1)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
     _drop(page, tmp_path / "disk.bmp")
     expect(page.get_by_role("alert")).to_contain_text("at most 16777216 are read")
+    assert "POST" not in sent
 
 
 def test_a_phone_shows_the_whole_width(page: Page, synthetic_data: Path) -> None:
