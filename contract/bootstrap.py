@@ -1,4 +1,4 @@
-"""95 % intervals by bootstrap, as cards and reports give them: people drawn anew (clustered), or images.
+"""95 % intervals by bootstrap, as cards, reports and the baseline give them: people drawn anew (clustered), or images.
 
 A resample is a vector of whole weights, how often each cell is drawn, so a score over thousands of resamples is a few
 matrix products; AUROC and average precision come from weighted ranks. Efron & Tibshirani 1993, ch. 13; for clusters
@@ -63,6 +63,24 @@ def percentile_interval(values: NDArray[np.float64]) -> Interval | None:
 def weighted_share(holds: NDArray[np.bool_], among: NDArray[np.bool_], weights: Weights) -> NDArray[np.float64]:
     """The share of the cells ``among`` that hold, of each row of weights: float64 ``[B]``, NaN where there are none."""
     return ratio(weights @ (holds & among).astype(np.float64), weights @ among.astype(np.float64))
+
+
+def weighted_confusion(
+    blast: NDArray[np.bool_], called: NDArray[np.bool_], weights: Weights
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """True and false positives, false and true negatives, of each row of weights: four times float64 ``[B]``."""
+    cells = np.stack([blast & called, ~blast & called, blast & ~called, ~blast & ~called], axis=1)
+    tp, fp, fn, tn = (weights @ cells.astype(np.float64)).T
+    return tp, fp, fn, tn
+
+
+def weighted_f1(
+    tp: NDArray[np.float64], fp: NDArray[np.float64], fn: NDArray[np.float64], tn: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mean over both classes by their frequency, the challenge's score: float64 ``[B]``, NaN where one is absent."""
+    blasts, normals = tp + fn, tn + fp
+    f1, f1_normal = ratio(2 * tp, 2 * tp + fp + fn), ratio(2 * tn, 2 * tn + fp + fn)
+    return np.where((blasts > 0) & (normals > 0), (f1 * blasts + f1_normal * normals) / (blasts + normals), np.nan)
 
 
 def weighted_ranks(

@@ -14,6 +14,8 @@ from contract.bootstrap import (
     percentile_interval,
     ratio,
     resamples,
+    weighted_confusion,
+    weighted_f1,
     weighted_ranks,
 )
 from evaluate.metrics import BINS, NAMES, Labels, Probability, bin_of, decide, score
@@ -45,11 +47,9 @@ def weighted_scores(
 ) -> dict[str, NDArray[np.float64]]:
     """Every score of ``NAMES`` for each row of ``weights`` ``[B, N]``: float64 ``[B]``, NaN where undefined."""
     blast, called = labels == 1, decide(probability, threshold) == 1
-    cells = np.stack([blast & called, ~blast & called, blast & ~called, ~blast & ~called], axis=1)
-    tp, fp, fn, tn = (weights @ cells.astype(np.float64)).T
+    tp, fp, fn, tn = weighted_confusion(blast, called, weights)
     n = weights.sum(axis=1)
     sensitivity, specificity = ratio(tp, tp + fn), ratio(tn, tn + fp)
-    f1, f1_normal = ratio(2 * tp, 2 * tp + fp + fn), ratio(2 * tn, 2 * tn + fp + fn)
     auroc, auprc = weighted_ranks(blast, probability, weights)
     return {
         "accuracy": (tp + tn) / n,
@@ -58,8 +58,8 @@ def weighted_scores(
         "specificity": specificity,
         "ppv": ratio(tp, tp + fp),
         "npv": ratio(tn, tn + fn),
-        "f1": f1,
-        "f1_weighted": np.where((tp + fn > 0) & (tn + fp > 0), (f1 * (tp + fn) + f1_normal * (tn + fp)) / n, np.nan),
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "f1_weighted": weighted_f1(tp, fp, fn, tn),
         "mcc": ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))),
         "auroc": auroc,
         "auprc": auprc,

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from build_shards.split import SplitChoice, split_dataset
 from build_shards.synthetic import write_synthetic
 from contract.baseline import BaselineCard
+from contract.bootstrap import PEOPLE, people_of, resamples
 from contract.errors import UserError
 from contract.interval import wilson_interval
 from contract.manifest import load_manifest
@@ -22,7 +24,7 @@ from contract.publish import file_sha256
 from contract.recipe import Recipe
 from contract.record import from_json
 from contract.shard_reader import SplitReader
-from evaluate.metrics import score as evaluate_score
+from evaluate.bootstrap import score_with_intervals
 from train.baseline import Config, Record, run, summary
 from train.baseline_scores import Scored, score
 
@@ -75,17 +77,23 @@ def test_folds_are_scored_together_by_cell_and_by_person(record: tuple[Record, P
     people = made.scores.by_people
     assert people is not None
     assert people.people == len(accuracies) == 23
-    assert people.accuracy[0] < made.scores.accuracy < people.accuracy[1]  # type: ignore[operator]
+    assert people.accuracy is not None
+    assert people.accuracy[0] < made.scores.accuracy < people.accuracy[1]
 
 
-def test_the_scores_are_those_of_the_report(record: tuple[Record, Path]) -> None:
+def test_scores_and_intervals_are_those_of_the_report(record: tuple[Record, Path]) -> None:
     made, out = record
     rows = _rows(out / "predictions_valid.csv")
     labels = np.array([int(row["label"]) for row in rows])
-    theirs = evaluate_score(labels, np.array([float(row["probability"]) for row in rows]), 0.5)
-    ours = made.scores
+    probability = np.array([row["probability"] for row in rows], np.float32)
+    theirs = score_with_intervals(labels, probability, 0.5, [row["identity"] for row in rows], number=100)
+    ours, people = made.scores, made.scores.by_people
     names = ("accuracy", "f1_weighted", "auroc", "sensitivity", "specificity")
-    assert [getattr(ours, name) for name in names] == pytest.approx([theirs[name] for name in names], abs=1e-12)
+    assert [getattr(ours, name) for name in names] == pytest.approx(
+        [getattr(theirs, n).value for n in names], abs=1e-12
+    )
+    for name in names[:3]:
+        assert getattr(people, name) == pytest.approx(getattr(theirs, name).clustered, abs=1e-12), name
     right = round(ours.accuracy * ours.n)
     assert ours.accuracy_interval == pytest.approx(wilson_interval(right, ours.n))
 
@@ -154,10 +162,34 @@ def _cells(identities: tuple[str | None, ...], labels: list[int], probability: l
     return Scored(ids, ids, identities, identities, np.array(labels), np.array(probability))
 
 
-def test_people_who_are_unknown_have_no_interval() -> None:
-    scores = score(_cells((None, "A", "B"), [0, 1, 1], [0.2, 0.7, 0.4]), 100, 0)
-    assert scores.by_people is None
-    assert scores.accuracy == pytest.approx(2 / 3)
+def test_people_who_are_unknown_or_alone_have_no_interval_and_one_cell_of_nobody_stands_for_itself() -> None:
+    labels, probability = [0, 1, 1], [0.2, 0.7, 0.4]
+    unknown = score(_cells((None, None, None), labels, probability), 100)
+    assert unknown.by_people is None
+    assert unknown.accuracy == pytest.approx(2 / 3)
+    assert score(_cells(("A", "A", "A"), labels, probability), 100).by_people is None
+    some = score(_cells((None, "A", "A"), labels, probability), 100).by_people
+    assert some is not None
+    assert some.people == 2
+
+
+def test_intervals_are_scikit_learn_s_on_the_resampled_cells() -> None:
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 2, 80)
+    probability = np.round(np.clip(rng.normal(0.4 + 0.2 * labels, 0.25), 0, 1) * 16) / 16  # with ties, and some at 0.5
+    cells = _cells(tuple(f"p{i // 5}" for i in range(80)), labels.tolist(), probability.tolist())
+    found = score(cells, 60).by_people
+    people = people_of(cells.subjects, cells.identities, cells.keys)
+    drawn = [
+        np.repeat(np.arange(80), row) for part in resamples(people, 80, PEOPLE, 60) for row in part.astype(np.int64)
+    ]
+    by_hand = {
+        "accuracy": [accuracy_score(labels[i], probability[i] >= 0.5) for i in drawn],
+        "f1_weighted": [f1_score(labels[i], probability[i] >= 0.5, average="weighted") for i in drawn],
+        "auroc": [roc_auc_score(labels[i], probability[i]) for i in drawn],
+    }
+    for name, values in by_hand.items():
+        assert getattr(found, name) == pytest.approx(tuple(np.percentile(values, (2.5, 97.5))), abs=1e-12), name
 
 
 def test_intervals_over_people_are_wider_than_over_cells() -> None:
@@ -167,18 +199,29 @@ def test_intervals_over_people_are_wider_than_over_cells() -> None:
     probability = [
         (0.9 if (label == 1) != (name in wrong) else 0.1) for name, label in zip(people, labels, strict=True)
     ]
-    scores = score(_cells(people, labels, probability), 500, 0)
+    scores = score(_cells(people, labels, probability), 500)
     assert scores.by_people is not None
+    assert scores.by_people.accuracy is not None
     low, high = scores.by_people.accuracy
-    assert low is not None
-    assert high is not None
     assert high - low > 3 * (scores.accuracy_interval[1] - scores.accuracy_interval[0])
     assert [one.identity for one in scores.identities[:2]] == ["A", "E"]
 
 
-def test_one_class_alone_has_no_auroc() -> None:
-    scores = score(_cells(("A", "B"), [1, 1], [0.9, 0.8]), 100, 0)
-    assert (scores.auroc, scores.specificity, scores.accuracy) == (None, None, 1.0)
+def test_one_class_alone_has_accuracy_alone() -> None:
+    scores = score(_cells(("A", "B"), [1, 1], [0.9, 0.8]), 100)
+    assert (scores.f1_weighted, scores.auroc, scores.specificity) == (None, None, None)
+    assert (scores.accuracy, scores.sensitivity) == (1.0, 1.0)
+    people = scores.by_people
+    assert people is not None
+    assert (people.accuracy, people.f1_weighted, people.auroc) == ((1.0, 1.0), None, None)
+
+
+def test_the_seed_leaves_the_draws_of_people_alone(
+    record: tuple[Record, Path], folds: tuple[Path, ...], tmp_path: Path
+) -> None:
+    made = run(Config(folds, tmp_path, seed=1, resamples=100))
+    assert made.seed == 1
+    assert made.scores == record[0].scores  # below 10,000 cells scikit-learn's defaults draw nothing either
 
 
 def test_the_word_baseline_starts_it_and_the_summary_says_what_matters(

@@ -9,10 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.baseline import COLUMNS
+from contract.bootstrap import (
+    PEOPLE,
+    RESAMPLES,
+    Interval,
+    Weights,
+    people_of,
+    percentile_interval,
+    ratio,
+    resamples,
+    weighted_confusion,
+    weighted_f1,
+    weighted_ranks,
+)
 from contract.interval import wilson_interval
 
 THRESHOLD = 0.5
-Interval = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +84,9 @@ class PeopleIntervals:
 
     people: int
     resamples: int
-    accuracy: Interval
-    f1_weighted: Interval
-    auroc: Interval
+    accuracy: Interval | None  # None where more than 5 % of the resamples leave the score undefined
+    f1_weighted: Interval | None
+    auroc: Interval | None
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,7 @@ class Scores:
     n: int
     accuracy: float
     accuracy_interval: tuple[float, float]  # 95 %, Wilson; as if cells were independent
-    f1_weighted: float  # mean over both classes by their frequency
+    f1_weighted: float | None  # mean over both classes by their frequency; None where one is absent, as in reports
     auroc: float | None
     sensitivity: float | None
     specificity: float | None
@@ -92,63 +104,42 @@ class Scores:
     identities: tuple[IdentityScore, ...]  # the worst first
 
 
-def score(cells: Scored, resamples: int, seed: int) -> Scores:
-    """Score ``cells`` at a threshold of 0.5, with intervals from ``resamples`` drawn by ``seed``."""
+def score(cells: Scored, number: int = RESAMPLES) -> Scores:
+    """Score ``cells`` at a threshold of 0.5; intervals from ``number`` resamples, drawn as for cards and reports."""
     right = cells.verdicts == cells.labels
-    accuracy, f1, auroc = _three(cells.labels, cells.probability, np.ones(len(cells.labels)))
-    known = None not in cells.identities and len(set(cells.identities)) > 1
+    values = {name: value.item() for name, value in _weighted(cells, np.ones((1, len(right)))).items()}
+    accuracy = values.pop("accuracy")
     return Scores(
         n=len(right),
         accuracy=accuracy,
         accuracy_interval=wilson_interval(int(right.sum()), len(right)),
-        f1_weighted=f1,
-        auroc=auroc,
-        sensitivity=float(right[cells.labels == 1].mean()) if (cells.labels == 1).any() else None,
-        specificity=float(right[cells.labels == 0].mean()) if (cells.labels == 0).any() else None,
-        by_people=_drawn_anew(cells, resamples, seed) if known else None,
+        **{name: None if np.isnan(value) else value for name, value in values.items()},
+        by_people=_drawn_anew(cells, number),
         identities=_identities(cells, right),
     )
 
 
-def _three(
-    labels: NDArray[np.int64], probability: NDArray[np.float64], weights: NDArray[np.float64]
-) -> tuple[float, float, float | None]:
-    """Accuracy, weighted F1 and AUROC (None where a class is absent) of cells that count ``weights`` times."""
-    called, blast = probability >= THRESHOLD, labels == 1
-    f1 = 0.0
-    for of_class, called_so in ((blast, called), (~blast, ~called)):
-        both, either = weights[of_class & called_so].sum(), weights[of_class].sum() + weights[called_so].sum()
-        f1 += float(weights[of_class].sum() * 2 * both / max(either, 1))
-    total = weights.sum()
-    accuracy = float(weights[called == blast].sum() / total)
-    return accuracy, f1 / float(total), _auroc(blast, probability, weights)
+def _weighted(cells: Scored, weights: Weights) -> dict[str, NDArray[np.float64]]:
+    """The five scores of each row of ``weights`` ``[B, N]``: float64 ``[B]``, NaN where a class is absent."""
+    blast = cells.labels == 1
+    tp, fp, fn, tn = weighted_confusion(blast, cells.verdicts == 1, weights)
+    return {
+        "accuracy": ratio(tp + tn, tp + fp + fn + tn),
+        "f1_weighted": weighted_f1(tp, fp, fn, tn),
+        "auroc": weighted_ranks(blast, cells.probability, weights)[0],
+        "sensitivity": ratio(tp, tp + fn),
+        "specificity": ratio(tn, tn + fp),
+    }
 
 
-def _auroc(blast: NDArray[np.bool_], probability: NDArray[np.float64], weights: NDArray[np.float64]) -> float | None:
-    """The share of pairs (blast, normal cell) in which the blast has the higher probability; a tie counts half."""
-    places = np.unique(probability, return_inverse=True)[1]
-    blasts, normals = np.bincount(places, weights * blast), np.bincount(places, weights * ~blast)
-    pairs = blasts.sum() * normals.sum()
-    below = np.cumsum(normals) - normals / 2
-    return float(blasts @ below / pairs) if pairs else None
-
-
-def _drawn_anew(cells: Scored, resamples: int, seed: int) -> PeopleIntervals:
-    rng = np.random.default_rng(seed)
-    names, who = np.unique(np.array(cells.identities), return_inverse=True)
-    draws = (np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names)) for _ in range(resamples))
-    rows = [_three(cells.labels, cells.probability, drawn[who].astype(np.float64)) for drawn in draws]
-    spread = [_percentiles([row[k] for row in rows]) for k in range(3)]
-    return PeopleIntervals(len(names), resamples, spread[0], spread[1], spread[2])
-
-
-def _percentiles(values: Sequence[float | None]) -> Interval:
-    """2.5th and 97.5th; undefined where more than 5 % of the resamples are."""
-    known = [value for value in values if value is not None]
-    if len(known) < 0.95 * len(values):
-        return None, None
-    low, high = np.percentile(known, (2.5, 97.5))
-    return float(low), float(high)
+def _drawn_anew(cells: Scored, number: int) -> PeopleIntervals | None:
+    """Intervals of people as cards and reports name them, drawn anew; ``None`` where they are unknown, or only one."""
+    people = people_of(cells.subjects, cells.identities, cells.keys)
+    parts = [_weighted(cells, weights) for weights in resamples(people, len(cells.labels), PEOPLE, number)]
+    if people is None or not parts:
+        return None
+    found = {name: percentile_interval(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+    return PeopleIntervals(len(set(people)), number, found["accuracy"], found["f1_weighted"], found["auroc"])
 
 
 def _identities(cells: Scored, right: NDArray[np.bool_]) -> tuple[IdentityScore, ...]:
@@ -158,3 +149,28 @@ def _identities(cells: Scored, right: NDArray[np.bool_]) -> tuple[IdentityScore,
         n, correct = int(mine.sum()), int(right[mine].sum())
         rows.append(IdentityScore(name, n, int((cells.labels[mine] == 1).sum()), correct, correct / n))
     return tuple(sorted(rows, key=lambda row: (row.accuracy, -row.n, row.identity)))
+
+
+def in_words(scores: Scores, who: str) -> list[str]:
+    """The scores as lines of text; ``who`` names the people that were drawn anew: people, or subject ids."""
+    low, high = scores.accuracy_interval
+    lines = [
+        f"  accuracy {scores.accuracy:.1%} ({low:.1%} to {high:.1%}, Wilson, as if cells were independent)",
+        f"  weighted F1 {_number(scores.f1_weighted)}, AUROC {_number(scores.auroc)}",
+    ]
+    if scores.by_people is not None:
+        drawn = scores.by_people
+        for name, found in (("accuracy", drawn.accuracy), ("weighted F1", drawn.f1_weighted), ("AUROC", drawn.auroc)):
+            lines.append(f"  {name}: {_interval(found)} when the {drawn.people} {who} are drawn anew")
+    if scores.identities:
+        worst = scores.identities[0]
+        lines.append(f"  worst identity: {worst.identity}, {worst.correct} of {worst.n} right")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _interval(pair: Interval | None) -> str:
+    return "undefined" if pair is None else f"{pair[0]:.3f} to {pair[1]:.3f}"
