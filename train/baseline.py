@@ -44,7 +44,7 @@ class Config:
 
     shards: tuple[Path, ...] = (Path("shards"),)  # folder of the shards, or one a fold
     artifacts: Path = Path("artifacts")  # folder to write
-    seed: int = 0  # of the trees, which draw above 10,000 cells alone; intervals are drawn as in reports
+    seed: int = 0  # of the trees, which draw only above 10,000 cells; intervals are drawn as in reports
     resamples: int = RESAMPLES  # of people, for the intervals
 
 
