@@ -10,5 +10,23 @@ def read_bytes(path: Path, otherwise: str = "") -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        advice = f": {otherwise}" if otherwise else ""
-        raise UserError(f"{path}: cannot be read: {error.strerror}{advice}") from None
+        raise _unreadable(path, error, otherwise) from None
+
+
+def read_text(path: Path, otherwise: str = "") -> str:
+    """The UTF-8 text of ``path``, its line ends as ``\\n``.
+
+    Raises ``UserError`` where it is missing, cannot be read or is not UTF-8, and says what to do ``otherwise``.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error, otherwise) from None
+
+
+def _unreadable(path: Path, error: OSError | UnicodeDecodeError, otherwise: str) -> UserError:
+    advice = f": {otherwise}" if otherwise else ""
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"{path}: no such file{advice}")
+    reason = error.strerror if isinstance(error, OSError) else f"not UTF-8 text (byte {error.start})"
+    return UserError(f"{path}: cannot be read: {reason}{advice}")

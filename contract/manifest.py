@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import UserError
+from contract.files import read_text
 from contract.publish import text_sha256
 from contract.recipe import Recipe
 from contract.record import from_json, to_json
@@ -108,10 +109,4 @@ class Manifest:
 def load_manifest(shards: Path) -> Manifest:
     """Read ``shards/manifest.json``; raises ``UserError`` where it is missing or not a manifest."""
     path = shards / NAME
-    if not path.is_file():
-        raise UserError(f"{path}: no such file: build the shards first (make shards DATA=folder)")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    return Manifest.from_json(text, str(path))
+    return Manifest.from_json(read_text(path, "build the shards first (make shards DATA=folder)"), str(path))

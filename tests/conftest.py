@@ -2,7 +2,9 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -21,6 +23,17 @@ from contract.recipe import Recipe
 
 WriteImage = Callable[[Path, np.ndarray], Path]
 WriteCourse = Callable[..., Path]
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users reach and write; pytest's own are closed to them."""
+    folder = Path(tempfile.mkdtemp(prefix="leukoshard-"))
+    folder.chmod(0o777)
+    yield folder
+    for path in folder.rglob("*"):
+        path.chmod(0o755)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,12 @@
 """What lies where a source should and is no readable file: links, folders, pipes, and files without permission."""
 
-import contextlib
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from as_nobody import as_nobody
 
 from build_shards.dataset import read_dataset
 from build_shards.shards import build
@@ -26,30 +24,6 @@ def build_small(data: Path, folder: Path, **options: bool) -> Manifest:
 
 def cell() -> np.ndarray:
     return np.random.default_rng(0).integers(1, 256, (40, 40, 3), dtype=np.uint8)
-
-
-@contextlib.contextmanager
-def as_nobody() -> Iterator[None]:
-    """Root reads everything: for the length of the block this process is a user who does not."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that other users reach and write; pytest's own are closed to them."""
-    folder = Path(tempfile.mkdtemp(prefix="leukoshard-"))
-    folder.chmod(0o777)
-    yield folder
-    for path in folder.rglob("*"):
-        path.chmod(0o755)
-    shutil.rmtree(folder)
 
 
 def lay_open(data: Path, folder: Path) -> Path:

@@ -182,7 +182,7 @@ def _gone(folder: Path, _: Manifest) -> None:
         (_older, "has no card.json"),
         (_of_two_folds, "was trained on 2 folds"),
         (_changed, r"predictions_valid\.csv: is not the file that card\.json lists"),
-        (_gone, r"predictions_test\.csv: cannot be read"),
+        (_gone, r"predictions_test\.csv: no such file"),
     ],
 )
 def test_a_damaged_baseline_is_refused(
