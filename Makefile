@@ -47,7 +47,7 @@ train: $(SETUP)  ## train a network, or go on training it: make train ARCH=resne
 	$(PY) -m train --resume --arch $(ARCH) --shards "$(SHARDS)" --artifacts "$(ARTIFACTS)" $(if $(EPOCHS),--epochs $(EPOCHS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(DEVICE),--device $(DEVICE)) $(COMMON)
 
-baseline: $(SETUP)  ## the classical baseline, in seconds (SHARDS="f1 f2 ...": folds, scored together)
+baseline: $(SETUP)  ## the classical baseline, in a minute (SHARDS="f1 f2 ...": folds, scored together)
 	$(PY) -m train baseline --shards $(SHARDS) --artifacts "$(ARTIFACTS)" $(if $(SEED),--seed $(SEED)) $(FLAGS)
 
 TRAINED := $(foreach n,$(NETWORKS),$(wildcard $(ARTIFACTS)/$(n)/best.pt))
@@ -72,7 +72,7 @@ COURSE := docs/results/course
 px = $(or $(COURSE_SIZE_$(1)),112)
 COURSE_SHARDS := $(sort $(foreach n,$(NETWORKS),$(SHARDS)/$(call px,$(n))px))
 BASELINE_SHARDS := $(SHARDS)/$(call px,resnet18)px
-course: $(SETUP)  ## everything of docs/results/course again, a day on 2 cores: make course DATA=folder ARTIFACTS=artifacts/course
+course: $(SETUP)  ## everything of docs/results/course again, a few hours on 2 cores: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
 	for folder in $(COURSE_SHARDS); do size=$${folder##*/}; \
 	  $(MAKE) shards SPLIT=given SIZE=$${size%px} SHARDS=$$folder FLAGS="$(COURSE_FLAGS_shards)" || exit; done

@@ -16,8 +16,8 @@ class Config:
     shards: Path = Path("shards")  # folder of the shards
     artifacts: Path = Path("artifacts")  # folder to write
     epochs: int = 64  # passes over the training split, of the first cycle
-    cycles: int = 1  # falls of the learning rate, each twice as long as the one before; --resume can add some
-    patience: int = 0  # stop when so many epochs in a row bring no better one; 0: off
+    cycles: int = 1  # cosine cycles, each twice as long as the one before; --resume can add some
+    patience: int = 0  # stop after this many epochs without improvement; 0: never
     batch_size: int = 32  # samples a step, over all processes
     optimizer: Literal["sgd", "adamw"] = "sgd"  # sgd has Nesterov momentum 0.9
     lr: float = 0.05  # peak learning rate, after warm-up; then cosine to zero
