@@ -1,0 +1,94 @@
+"""Scores of a report with the ids of one person joined: a given split knows subject ids, and some people have several.
+
+    python -m benchmarks.joined_people --report artifacts/report --identities SHARDS/manifest.json
+
+SHARDS are any shards of the same data that were split by identity. Intervals: 95 %, bootstrap, identities drawn anew;
+the last column is the paired difference to the baseline.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tyro
+from numpy.typing import NDArray
+
+from contract.bootstrap import PEOPLE, Interval, Weights, percentile_interval, resamples, weighted_ranks
+from contract.errors import UserError
+from contract.manifest import load_manifest
+
+Column = Callable[[Weights], NDArray[np.float64]]  # rows of weights to a score of each
+COLUMNS = {"key", "subject", "label", "verdict", "probability"}
+
+
+@dataclass(frozen=True)
+class JoinedPeople:
+    """Print accuracy and AUROC of every network of a report, people drawn anew, and accuracy less the baseline's."""
+
+    report: Path = Path("artifacts/report")  # folder with predictions_<split>_<name>.csv
+    identities: Path = Path("shards/manifest.json")  # manifest of shards that were split by identity
+    split: str = "valid"  # a labelled one
+
+
+def main(command: JoinedPeople) -> None:
+    joined = load_manifest(command.identities.parent).identities
+    if not joined:
+        raise UserError(f"{command.identities}: knows no identities: name shards that were split by identity")
+    tables = read_tables(command)
+    baseline = tables.get("baseline")
+    print("| | n, people | accuracy (95 %) | AUROC (95 %) | accuracy less the baseline's |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, table in tables.items():
+        people = [joined.get(subject, subject) for subject in table.subject]
+        right = (table.verdict == table.label).to_numpy(float)
+        blast, probability = (table.label == 1).to_numpy(), table.probability.to_numpy()
+        accuracy = estimate(people, lambda w, right=right: w @ right / w.sum(axis=1))  # type: ignore[misc]
+        auroc = estimate(people, lambda w, b=blast, p=probability: weighted_ranks(b, p, w)[0])  # type: ignore[misc]
+        gain = ""
+        if baseline is not None and name != "baseline":
+            less = right - (baseline.verdict == baseline.label).to_numpy(float)
+            gain = stated(estimate(people, lambda w, less=less: w @ less / w.sum(axis=1)), 100, "+.1f")  # type: ignore[misc]
+        counts = f"{len(table)}, {len(set(people))}"
+        print(f"| {name} | {counts} | {stated(accuracy, 100, '.1f')} | {stated(auroc, 1, '.3f')} | {gain} |")
+
+
+def read_tables(command: JoinedPeople) -> dict[str, pd.DataFrame]:
+    """Predictions by network, cells in one order; raises ``UserError`` where they cannot be scored."""
+    start = f"predictions_{command.split}_"
+    paths = sorted(command.report.glob(f"{start}*.csv"))
+    if not paths:
+        raise UserError(f"{command.report}: holds no {start}*.csv")
+    tables = {path.stem.removeprefix(start): pd.read_csv(path, dtype={"subject": str, "key": str}) for path in paths}
+    for path, table in zip(paths, tables.values(), strict=True):
+        if not set(table.columns) >= COLUMNS or table.label.isna().any() or table.subject.isna().any():
+            raise UserError(f"{path}: not predictions of a labelled split whose subjects are known")
+    ordered = {name: table.sort_values("ID", ignore_index=True) for name, table in tables.items()}
+    first = next(iter(ordered.values())).ID
+    for path, table in zip(paths, ordered.values(), strict=True):
+        if not table.ID.equals(first):
+            raise UserError(f"{path}: not the cells of {paths[0].name}")
+    return ordered
+
+
+def estimate(people: list[str], score: Column) -> tuple[float, Interval | None]:
+    """A score of all cells, and its 95 % interval: None where too few people are there to draw anew."""
+    value = float(score(np.ones((1, len(people))))[0])
+    drawn = [score(weights) for weights in resamples(people, len(people), PEOPLE)]
+    return value, percentile_interval(np.concatenate(drawn)) if drawn else None
+
+
+def stated(found: tuple[float, Interval | None], scale: float, digits: str) -> str:
+    value, bounds = found
+    interval = " to ".join(format(scale * bound, digits) for bound in bounds) if bounds else "undefined"
+    return f"{scale * value:{digits}} ({interval})"
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(JoinedPeople, prog="python -m benchmarks.joined_people", description=__doc__))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
