@@ -1,26 +1,28 @@
 """What helps after training? The finished networks of an ablation, judged again in other ways.
 
-    python -m benchmarks.at_test_time --setting stain=none
+    python -m benchmarks.at_test_time --data FOLDER --setting stain=none
 
 Nothing is trained. Each network that benchmarks/ablation.py left for the setting is judged on people never seen and on
 new images of people seen: as it is (averaged weights), by its last weights, averaged over the 8 orientations of a cell,
 and with the BatchNorm statistics of the judged cells instead of the training's (Nado et al. 2020, arXiv:2006.10963).
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import torch
 import tyro
 from torch import Tensor, nn
 
-from benchmarks.ablation import Ablation, Look, Way, chosen, look_once, predict, shards_folder, show, training
-from contract.errors import UserError
+from benchmarks.ablation import JUDGED, Ablation, Look, Way, described, labelled_cells, look_once, planned, predict
+from benchmarks.ablation_scores import read
+from benchmarks.ablation_settings import Network
+from benchmarks.ablation_table import show
+from contract.command import run_command
 from contract.manifest import load_manifest
 from contract.publish import publish_text
-from contract.recipe import Recipe
 from train.data import Batches
 from train.normalise import Normalise
 
@@ -29,37 +31,45 @@ from train.normalise import Normalise
 class TestTime:
     """Judge an ablation's finished networks again, in four ways, and print the table."""
 
+    data: Path  # folder of the ablation's dataset: which networks are its own
     setting: str = "stain=none"  # of the ablation
+    arch: Literal["resnet18", "resnet50", "resnet152"] = "resnet18"  # of the ablation
     out: Path = Path("artifacts/ablation")  # of the ablation
     size: int = 64  # px, of the ablation
     epochs: int = 10  # of the ablation
     folds: int = 2  # of the ablation
+    held: tuple[int, ...] = ()  # of the ablation
     seeds: tuple[int, ...] = (0, 1)  # of the ablation
 
 
 def main(command: TestTime) -> None:
-    ablation = Ablation(Path(), (command.setting,), command.out, "resnet18", command.size, command.epochs)
-    tables = []
-    for seed in command.seeds:
-        for fold in range(1, command.folds + 1):
-            file = command.out / f"test-time-{command.setting}-{command.size}px-e{command.epochs}-s{seed}-f{fold}.csv"
-            if not file.is_file():
-                publish_text(file, judge(ablation, seed, fold).to_csv(index=False))
-            tables.append(pd.read_csv(file, dtype={"identity": str}))
-    show(pd.concat(tables, ignore_index=True))
+    """Judge what was not judged yet, then print the table; raises ``UserError`` for a network that is not there."""
+    ablation = Ablation(
+        data=command.data,
+        settings=(command.setting,),
+        out=command.out,
+        arch=command.arch,
+        size=command.size,
+        epochs=command.epochs,
+        folds=command.folds,
+        held=command.held,
+        seeds=command.seeds,
+    )
+    files = []
+    for network in planned(ablation, labelled_cells(command.data).digest):
+        files.append(command.out / "at_test_time" / network.file.name)
+        if not files[-1].is_file():
+            publish_text(files[-1], judge(network).to_csv(index=False))
+    show(read(files), tuple(WAYS))
 
 
-def judge(ablation: Ablation, seed: int, fold: int) -> pd.DataFrame:
+def judge(network: Network) -> pd.DataFrame:
     """Every way for one network: the rows of the ablation with the way in place of the setting."""
-    setting = ablation.settings[0]
-    folder = shards_folder(ablation, Recipe(size=ablation.size, **chosen(setting, Recipe)), seed, fold)
-    manifest = load_manifest(folder)
-    config, checkpoint = training(ablation, setting, seed, fold, folder)
+    manifest = load_manifest(network.shards)
     parts = []
     for name, (weights, way) in WAYS.items():
-        for split in ("valid", "seen"):
-            found = predict(config, manifest, checkpoint, split, weights, way)
-            parts.append(found.assign(setting=name, seed=seed, fold=fold, minutes=0.0))
+        found = pd.concat([predict(network, manifest, split, weights, way) for split in JUDGED])
+        parts.append(described(found, network, name, 0.0))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -96,8 +106,10 @@ WAYS: dict[str, tuple[str, Way]] = {
 }
 
 
+def cli() -> None:
+    """Read the command line and run."""
+    main(tyro.cli(TestTime, prog="python -m benchmarks.at_test_time", description=__doc__))
+
+
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(TestTime, prog="python -m benchmarks.at_test_time"))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_command("benchmarks.at_test_time", "cli")

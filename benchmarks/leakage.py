@@ -1,13 +1,13 @@
 """The price of leakage: accuracy on new images of people seen in training, beside people never seen.
 
-    python -m benchmarks.leakage --both "resnet18=artifacts/ablation/*-resnet18-*.csv" \\
+    python -m benchmarks.leakage --both "resnet18=artifacts/ablation/SETTING-resnet18-*.csv" \\
       --seen baseline=artifacts/baseline/predictions_valid.csv --unseen baseline=folds/baseline/predictions_valid.csv
 
 Each of NAME=FILES is predictions_valid.csv of a report or of the baseline, or CSVs of benchmarks/ablation.py (--both
-takes its two sides from their column ``unseen``). Intervals: 95 %, bootstrap, people drawn anew.
+takes its two sides from their column ``unseen``), all of one setting, size and number of epochs. Intervals: 95 %,
+bootstrap, people drawn anew.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks.predictions_files import Accuracy, accuracy, read_files
+from contract.command import run_command
 from contract.errors import UserError
 from contract.publish import publish_bytes
 from evaluate.rendering import BLUE, DPI, MUTED, ORANGE, STYLE, png_bytes
@@ -53,6 +54,8 @@ def read_rows(command: Leakage) -> Rows:
             if not equals:
                 raise UserError(f"--{side} {text}: must be NAME=FILES")
             table = read_files(pattern)
+            if table.run.nunique() > 1:
+                raise UserError(f"--{side} {text}: not one network but {'; '.join(sorted(set(table.run)))}: name each")
             for one in SIDES if side == "both" else (side,):
                 if one in rows.setdefault(name, {}):
                     raise UserError(f"--{side} {text}: {name} has its people {one} already")
@@ -113,8 +116,10 @@ def draw(rows: Rows) -> Figure:
     return figure
 
 
+def cli() -> None:
+    """Read the command line and run."""
+    main(tyro.cli(Leakage, prog="python -m benchmarks.leakage", description=__doc__))
+
+
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Leakage, prog="python -m benchmarks.leakage", description=__doc__))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_command("benchmarks.leakage", "cli")

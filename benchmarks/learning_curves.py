@@ -2,11 +2,11 @@
 
     python -m benchmarks.learning_curves --files "artifacts/ablation/stain=none-resnet18-64px-*.csv" --against epochs
 
-One point a number of epochs and folder (its seeds and folds pooled), one pair of lines a network, setting and size.
-Against people: folders of ablations with other --folds, since more folds leave more identities to learn from.
+One point a number of epochs, number of folds and folder (its seeds and folds pooled), one pair of lines a network,
+setting and size.
+Against people: ablations with other --folds, since more folds leave more identities to learn from.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,9 @@ import pandas as pd
 import tyro
 from matplotlib.figure import Figure
 
-from benchmarks.predictions_files import NAME, Accuracy, accuracy, read_files
+from benchmarks.ablation_settings import NAME
+from benchmarks.predictions_files import Accuracy, accuracy, read_files
+from contract.command import run_command
 from contract.errors import UserError
 from contract.publish import publish_bytes
 from evaluate.rendering import BLUE, DPI, ORANGE, STYLE, png_bytes
@@ -58,15 +60,16 @@ def main(command: Curves) -> None:
 def read_curves(command: Curves) -> dict[str, list[Point]]:
     """By network, setting and size, the points from left to right; raises ``UserError`` for a file of another name."""
     tables = read_files(*command.files)
-    groups: dict[tuple[str, str, int], list[pd.DataFrame]] = {}
+    groups: dict[tuple[str, str, int, str, str], list[pd.DataFrame]] = {}
     for file, table in tables.groupby("file"):
         named = NAME.fullmatch(Path(str(file)).name)
-        if named is None or table.unseen.isna().any():
-            raise UserError(f"{file}: not of benchmarks/ablation.py: SETTING-ARCH-SIZEpx-eEPOCHS-sSEED-fFOLD.csv")
+        if named is None or table.unseen.isna().any() or table.run.nunique() > 1:
+            raise UserError(f"{file}: not of benchmarks/ablation.py: SETTING-ARCH-SIZEpx-eEPOCHS-…-sSEED-fFOLD.csv")
         curve = f"{named['arch']}, {named['size']} px, {named['setting']}"
-        groups.setdefault((curve, str(Path(str(file)).parent), int(named["epochs"])), []).append(table)
+        definition = (named["folds"] or "", named["definition"] or "")
+        groups.setdefault((curve, str(Path(str(file)).parent), int(named["epochs"]), *definition), []).append(table)
     curves: dict[str, list[Point]] = {}
-    for (curve, _, epochs), parts in sorted(groups.items(), key=lambda item: item[0]):
+    for (curve, _, epochs, *_), parts in sorted(groups.items(), key=lambda item: item[0]):
         curves.setdefault(curve, []).append(_point(parts, epochs if command.against == "epochs" else None))
     if len(curves) > len(LINES):
         raise UserError(f"{len(curves)} curves: at most {len(LINES)} can be told apart; name fewer files")
@@ -106,8 +109,10 @@ def draw(curves: dict[str, list[Point]], against: str) -> Figure:
     return figure
 
 
+def cli() -> None:
+    """Read the command line and run."""
+    main(tyro.cli(Curves, prog="python -m benchmarks.learning_curves", description=__doc__))
+
+
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Curves, prog="python -m benchmarks.learning_curves", description=__doc__))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_command("benchmarks.learning_curves", "cli")

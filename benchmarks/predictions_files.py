@@ -1,6 +1,5 @@
 """Predictions of ablations, reports and baselines as one table, and the accuracy of a part of it with its interval."""
 
-import re
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -8,14 +7,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.ablation_settings import NAME
 from contract.bootstrap import PEOPLE, percentile_interval, resamples, weighted_share
 from contract.errors import UserError
 
-ABLATION = {"key", "label", "logit", "identity", "unseen", "seed", "fold"}  # columns of benchmarks/ablation.py
+ABLATION = {
+    "key",
+    "label",
+    "logit",
+    "identity",
+    "unseen",
+    "setting",
+    "seed",
+    "fold",
+}  # columns of benchmarks/ablation.py
 SCORED = {"key", "label", "verdict", "subject", "identity"}  # of a report's, or the baseline's, predictions_valid.csv
-NAME = re.compile(
-    r"(?P<setting>.+)-(?P<arch>resnet\d+)-(?P<size>\d+)px-e(?P<epochs>\d+)-s(?P<seed>\d+)-f(?P<fold>\d+)\.csv"
-)
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,11 @@ class Accuracy:
 
 
 def read_files(*patterns: str) -> pd.DataFrame:
-    """Every file that a pattern matches, once: columns ``person``, ``right``, ``unseen``, ``seed`` and ``file``.
+    """Every file that a pattern matches, once: columns ``person``, ``right``, ``unseen``, ``seed``, ``file``, ``run``.
 
-    ``unseen`` is None where a file does not say whether its people were in training. Raises ``UserError`` where a
-    pattern matches nothing, and for a file that is neither an ablation's nor a report's.
+    ``unseen`` is None where a file does not say whether its people were in training. ``run`` tells what may not be
+    pooled: an ablation's setting, and what its file's name says besides seed and fold; empty for reports.
+    Raises ``UserError`` where a pattern matches nothing, and for a file that is neither an ablation's nor a report's.
     """
     paths: dict[Path, None] = {}
     for pattern in patterns:
@@ -51,12 +58,23 @@ def _read(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, dtype={"identity": str, "subject": str, "key": str})
     if set(table.columns) >= ABLATION:
         right, person, unseen, seed = (table.logit > 0) == (table.label == 1), table.identity, table.unseen, table.seed
+        run = table.setting + _named(path)
     elif set(table.columns) >= SCORED and table.label.notna().all():
         person = table.identity.fillna(table.subject).fillna(table.key)
-        right, unseen, seed = table.verdict == table.label, None, 0
+        right, unseen, seed, run = table.verdict == table.label, None, 0, ""
     else:
         raise UserError(f"{path}: neither predictions of benchmarks/ablation.py nor of a labelled split of a report")
-    return pd.DataFrame({"person": person, "right": right, "unseen": unseen, "seed": seed, "file": str(path)})
+    columns = {"person": person, "right": right, "unseen": unseen, "seed": seed, "file": str(path), "run": run}
+    return pd.DataFrame(columns)
+
+
+def _named(path: Path) -> str:
+    """What an ablation's file name says of the network, its seed and its fold left out."""
+    named = NAME.fullmatch(path.name)
+    if named is None:
+        return ""
+    folds = f", {named['folds']} folds, {named['definition']}" if named["folds"] else ""
+    return f" ({named['arch']}, {named['size']} px, {named['epochs']} epochs{folds})"
 
 
 def accuracy(table: pd.DataFrame) -> Accuracy:

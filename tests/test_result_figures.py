@@ -64,13 +64,21 @@ def test_the_price_is_that_of_the_files(files: Path, capsys: pytest.CaptureFixtu
         ({"both": ("resnet18",)}, "must be NAME=FILES"),
         ({"both": ("a={}/none*.csv",)}, "no such file"),
         ({"both": ("a={}/predictions_valid.csv",)}, "do not say who was seen"),
-        ({"both": ("a={0}/abl/*.csv",), "seen": ("a={0}/predictions_valid.csv",)}, "has its people seen already"),
+        ({"both": ("a={0}/abl/*e20*.csv",), "seen": ("a={0}/predictions_valid.csv",)}, "has its people seen already"),
         ({"seen": ("a={}/other.csv",)}, r"other\.csv: neither predictions of"),
+        ({"both": ("a={}/abl/*.csv",)}, r"base \(resnet18, 64 px, 10 epochs\); base \(resnet18, 64 px, 20 epochs\)"),
+        ({"both": ("a={0}/abl/*e20*.csv", "b={0}/ways.csv")}, "not one network but 8 orientations; as trained"),
         ({}, "nothing to draw"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(files: Path, flags: dict[str, tuple[str, ...]], words: str) -> None:
     (files / "other.csv").write_text("ID,label\n1,0\n")
+    few = {"A": [1, 0], "B": [1]}
+    _ablation(files / "ways.csv", few, {"C": [1]})
+    ways = (files / "ways.csv").read_text()
+    (files / "ways.csv").write_text(
+        ways.replace("A,False,base", "A,False,as trained").replace(",base,", ",8 orientations,")
+    )
     given = {side: tuple(text.format(files) for text in texts) for side, texts in flags.items()}
     with pytest.raises(UserError, match=words):
         read_rows(Leakage(**given))
@@ -96,6 +104,15 @@ def test_against_people_the_folds_that_leave_more_to_learn_from_lie_to_the_right
     _ablation(files / "five" / "base-resnet18-64px-e10-s0-f1.csv", more, {"C": [1, 1], "D": [1, 1]})
     (points,) = read_curves(Curves((f"{files}/abl/*e10*.csv", f"{files}/five/*.csv"), "people")).values()
     assert [point.x for point in points] == [2, 5]
+
+
+def test_folds_of_one_folder_are_points_of_their_own(files: Path) -> None:
+    more = {name: [1, 1] for name in "ABEFG"}
+    _ablation(files / "abl" / "base-resnet18-64px-e10-5folds-0123abcd-s0-f1.csv", more, {"C": [1, 1], "D": [1, 1]})
+    (points,) = read_curves(Curves((f"{files}/abl/*e10-*.csv",), "people")).values()
+    assert [(point.x, point.runs) for point in points] == [(2, 1), (5, 1)]
+    with pytest.raises(UserError, match=r"10 epochs\); base \(resnet18, 64 px, 10 epochs, 5 folds, 0123abcd\)"):
+        read_rows(Leakage((f"a={files}/abl/*e10-*.csv",)))
 
 
 def test_a_file_of_another_name_is_no_point(files: Path) -> None:
