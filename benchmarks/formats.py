@@ -27,6 +27,7 @@ from build_shards.dataset import read_dataset
 from build_shards.preprocess import cell_mask
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
+from contract.command import run_command
 from contract.errors import UserError
 from contract.manifest import load_manifest
 from contract.pixels import Image, decode_pixels, encode_pixels
@@ -60,10 +61,14 @@ class Format:
 def main() -> None:
     """Store and read the cells in every format, and print the table."""
     command = tyro.cli(Bench, description=__doc__)
+    if command.network is not None and not command.network.is_file():
+        raise UserError(f"--network {command.network}: no such file: export the network first")
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as scratch:
         folder = command.shards or _drawn(Path(scratch))
         manifest = load_manifest(folder)
+        if not manifest.split(command.split).labelled:
+            raise UserError(f"--split {command.split}: has no labels: what a format costs in accuracy cannot be told")
         reader = SplitReader(folder, manifest, command.split)
         images = [reader.image(position) for position in range(len(reader))]
         labels = np.array([sample.label for sample in reader.samples])
@@ -185,4 +190,4 @@ def _print(rows: list[list[str]], title: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("benchmarks.formats")

@@ -1,24 +1,22 @@
 """Inference: our ONNX files beside torch and OpenVINO on the same crops, in one run.
 
-    python -m benchmarks.inference --artifacts ARTIFACTS --shards SHARDS --data DATA      # make bench-inference
+    python -m benchmarks.inference --artifacts ARTIFACTS --shards SHARDS SHARDS64 --data DATA  # make bench-inference
 
 Chains run in turn, so that a slow moment of the machine meets them all: a pause in which the threads of the one before
 fall asleep, a call to warm up, a timed call; the least of the repeats counts. The crops are those of valid (noise at
 another size). Ratio: chain / our float32 at the same batch, below 1 is faster.
 """
 
-import copy
 import os
 import platform
 import resource
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -28,7 +26,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.inference_chains import Chain, Images, make_chains
 from build_shards.preprocess import preprocess, read_image
+from contract.command import run_command
+from contract.errors import UserError
 from contract.manifest import load_manifest
 from contract.model_card import ModelCard
 from contract.shard_reader import SplitReader
@@ -39,8 +40,6 @@ from train.checkpoint import load_checkpoint, load_weights
 from train.normalise import Normalise
 from train.resnet import build_resnet
 
-Images = NDArray[np.uint8]
-Chain = Callable[[Images], Any]  # uint8 [N, size, size, 3] -> logits [N, 2]
 PAUSE = 0.05  # seconds; idle threads of a library go on spinning for some time, and disturb whoever is timed
 
 
@@ -49,10 +48,10 @@ class Bench:
     """Milliseconds of every chain at every batch and size, with the ratio to our float32 file."""
 
     artifacts: Path = Path("artifacts")  # folder of the trained networks
-    shards: Path = Path("shards")  # folder of their shards
+    shards: tuple[Path, ...] = (Path("shards"),)  # their shards; each network is shown those that it was trained on
     data: Path | None = None  # folder of the raw images; model.raw.onnx is timed where it is given
-    archs: tuple[str, ...] = ("resnet18", "resnet50", "resnet152")  # networks
-    sizes: tuple[int, ...] = (112, 224)  # px; another than the network's own is timed on noise, without accuracy
+    archs: tuple[Literal["resnet18", "resnet50", "resnet152"], ...] = ("resnet18", "resnet50", "resnet152")  # networks
+    sizes: tuple[int, ...] = (112, 224)  # px, besides each network's own; timed on noise, without accuracy
     batches: tuple[int, ...] = (1, 16)  # images at once
     repeats: int = 20  # the best one counts
     cells: int = 977  # of valid, for the accuracy; 0: none
@@ -68,26 +67,42 @@ def main() -> None:
     if find_spec("openvino") is None:
         print("OpenVINO is not installed (requirements-bench.txt): its rows are left out")
     for arch in command.archs:
-        for size in command.sizes:
-            _bench(arch, size, command, threads)
+        _bench(arch, command, threads)
     packages = ("numpy", "onnxruntime-gpu", "torch", *(("openvino",) if find_spec("openvino") else ()))
     print(", ".join(f"{package} {version(package)}" for package in packages), f"python {platform.python_version()}")
     print(f"{platform.processor() or platform.machine()}, {threads} threads, least of {command.repeats}")
 
 
-def _bench(arch: str, size: int, command: Bench, threads: int) -> None:
+def _bench(arch: str, command: Bench, threads: int) -> None:
     path = command.artifacts / arch / "best.pt"
     card, state = load_checkpoint(path)
     network = build_resnet(arch)
     load_weights(network, state, path)
-    valid = SplitReader(command.shards, load_manifest(command.shards), "valid")
-    own = card.recipe.size == size
+    valid = open_valid(command.shards, card, path)
+    for size in dict.fromkeys((card.recipe.size, *command.sizes)):
+        _bench_size(network, card, size, valid, command, threads)
+
+
+def open_valid(folders: Sequence[Path], card: ModelCard, source: Path) -> SplitReader:
+    """The split valid of the shards whose manifest is on the card; raises ``UserError`` where no folder is."""
+    for folder in folders:
+        manifest = load_manifest(folder)
+        if manifest.digest == card.manifest_digest:
+            return SplitReader(folder, manifest, "valid")
+    named = " ".join(map(str, folders))
+    raise UserError(
+        f"{source}: was trained on other shards than --shards {named} (manifest digests differ): name its own"
+    )
+
+
+def _bench_size(network: Any, card: ModelCard, size: int, valid: SplitReader, command: Bench, threads: int) -> None:
+    arch, own = card.arch, card.recipe.size == size
     cells = np.stack([valid.image(i) for i in range(min(len(valid), max(command.cells, 16)))])
     images = cells if own else np.random.default_rng(0).integers(0, 256, (16, size, size, 3), np.uint8)
     sized = replace(card, recipe=replace(card.recipe, size=size))
     files = _files(network.eval(), sized, images, command.artifacts / arch if own else None)
     module = ExportedNetwork(network, sized).eval()
-    chains, starts = _chains(files, module, threads, command.compile)
+    chains, starts = make_chains(files, module, threads, command.compile)
     best = {
         (name, batch): 1000 * seconds
         for batch in command.batches
@@ -106,65 +121,17 @@ def _files(network: Any, card: ModelCard, images: Images, folder: Path | None) -
     """Our float32 and int8 files: the published ones, or at another size made here, their ranges from ``images``."""
     if folder is not None:
         paths = {"ours float32": folder / "model.onnx", "ours int8": folder / "model.int8.onnx"}
+        refuse_missing(paths["ours float32"])
         return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
     graph, normalise = translate(network, card), Normalise(card.mean, card.std)
     ranges = measure_ranges(fold_batch_norm(network), normalise, torch.from_numpy(images[:8]), ())
     return {"ours float32": finish(graph, card, "float32"), "ours int8": finish(quantize(graph, ranges), card, "int8")}
 
 
-def _chains(
-    files: dict[str, bytes], module: Any, threads: int, compiled: bool
-) -> tuple[dict[str, Chain], dict[str, float]]:
-    """Every chain by name, and the seconds that it took to make it ready."""
-    makers: dict[str, Callable[[], Chain]] = {n: lambda d=d: _session(d, threads) for n, d in files.items()}  # type: ignore[misc]
-    makers["torch eager"] = lambda: _torch(module)
-    makers["torch bf16 channels_last"] = lambda: _torch(
-        copy.deepcopy(module).to(memory_format=torch.channels_last), torch.bfloat16
-    )
-    if compiled:
-        makers["torch.compile"] = lambda: _torch(torch.compile(module))
-    if find_spec("openvino"):
-        makers["OpenVINO float32"] = lambda: _openvino(files["ours float32"], threads, "f32")
-        makers["OpenVINO default"] = lambda: _openvino(files["ours float32"], threads, None)
-        if "ours int8" in files:
-            makers["OpenVINO int8 (our QDQ)"] = lambda: _openvino(files["ours int8"], threads, None)
-    chains, starts = {}, {}
-    for name, make in makers.items():
-        began = time.perf_counter()
-        chains[name] = make()
-        starts[name] = time.perf_counter() - began
-    return chains, starts
-
-
-def _session(data: bytes, threads: int) -> Chain:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["logits"], {"images": images})[0]
-
-
-def _torch(module: Any, autocast: torch.dtype | None = None) -> Chain:
-    def run(images: Images) -> NDArray:
-        with torch.inference_mode(), torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None):
-            logits: NDArray = module(torch.from_numpy(images))[0].float().numpy()
-            return logits
-
-    return run
-
-
-def _openvino(data: bytes, threads: int, precision: str | None) -> Chain:
-    import openvino
-
-    core = openvino.Core()
-    settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    if precision:
-        settings["INFERENCE_PRECISION_HINT"] = precision
-    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
-        file.write(data)
-        file.flush()
-        compiled = core.compile_model(file.name, "CPU", settings)
-    request = compiled.create_infer_request()
-    return lambda images: request.infer({"images": images})["logits"]
+def refuse_missing(file: Path) -> None:
+    """Raise ``UserError`` where an exported file is not there."""
+    if not file.is_file():
+        raise UserError(f"{file}: no such file: export the network first (make export)")
 
 
 def _time(chains: dict[str, Chain], images: Images, repeats: int) -> dict[str, float]:
@@ -188,6 +155,7 @@ def _accuracy(chain: Chain, images: Images, labels: NDArray) -> float:
 def _bench_raw(command: Bench, arch: str, card: ModelCard, valid: SplitReader, threads: int) -> None:
     """model.raw.onnx on a raw image beside model.onnx on its crop, and beside the builder's crop in front of that."""
     folder = command.artifacts / arch
+    refuse_missing(folder / "model.raw.onnx")
     image = read_image((command.data or Path()) / valid.info(0)["source"])[0]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -231,4 +199,4 @@ def _print(
 
 
 if __name__ == "__main__":
-    main()
+    run_command("benchmarks.inference")

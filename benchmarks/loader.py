@@ -27,6 +27,7 @@ from benchmarks.loader_peers import Counted, Epoch, opened, ours, peers
 from build_shards.dataset import Cell, read_dataset
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
+from contract.command import run_command
 from contract.recipe import Recipe
 from train.cache import CacheKind
 from train.resnet import build_resnet
@@ -160,4 +161,4 @@ def _version(package: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("benchmarks.loader")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # this file would hide the room of its name
@@ -32,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
+from contract.command import run_command
 from contract.recipe import Recipe
 from train.config import Config
 from train.interrupt import Interruption
@@ -47,7 +49,7 @@ Loop = Callable[[], None]  # trains for one epoch
 class Bench:
     """Images a second of every loop, with the ratio to the plain one."""
 
-    archs: tuple[str, ...] = ("resnet18", "resnet50", "resnet152")  # networks
+    archs: tuple[Literal["resnet18", "resnet50", "resnet152"], ...] = ("resnet18", "resnet50", "resnet152")  # networks
     sizes: tuple[int, ...] = (112, 224)  # px a side
     cells: int = 320  # synthetic cells that are drawn; three in five of them are an epoch
     batch_size: int = 64  # images a step
@@ -206,4 +208,4 @@ def _table(bench: Bench, ceilings: bool) -> Table:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("benchmarks.train")

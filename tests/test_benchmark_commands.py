@@ -1,0 +1,57 @@
+"""Benchmarks end a user's mistake in one line and status 2, and show each network its own shards."""
+
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.inference import open_valid
+from contract.errors import UserError
+from contract.manifest import NAME, Manifest
+from contract.model_card import ModelCard
+
+
+# A benchmark that a test has imported is run a second time, as a command.
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("inference --artifacts {}/nowhere --archs resnet18", "best.pt: no such file: train the network first"),
+        ("train --cells 5", "cells 5: at least 20 are needed"),
+        ("loader --data {}/nowhere", "nowhere: no such folder"),
+        ("shards --data {}/nowhere", "nowhere: no such folder"),
+        ("formats --shards {}/nowhere", "manifest.json: no such file: build the shards first"),
+        ("formats --network {}/model.onnx", "model.onnx: no such file: export the network first"),
+        ("ablation --data {}/nowhere", "nowhere: no such folder"),
+        ("ablation_table --out {} --settings blur=0.1", "no results of blur=0.1"),
+        ("at_test_time --data {}/nowhere", "nowhere: no such folder"),
+        ("leakage", "nothing to draw"),
+        ("learning_curves --files {}/none.csv", "none.csv: no such file"),
+    ],
+)
+def test_a_mistake_ends_in_one_line_and_status_2(
+    command: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *flags = command.format(tmp_path).split()
+    monkeypatch.setattr(sys, "argv", [name, *flags])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    printed = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2
+    assert printed.startswith("error: ")
+    assert words in printed
+    assert "\n" not in printed
+
+
+def test_a_network_is_shown_the_shards_on_its_card(
+    shards: Path, manifest: Manifest, card: ModelCard, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / NAME).write_text(replace(manifest, dataset="other cells").to_json(), encoding="utf-8")
+    assert open_valid((other, shards), card, Path("best.pt")).folder == shards
+    with pytest.raises(UserError, match=r"best\.pt: was trained on other shards than --shards .*other"):
+        open_valid((other,), card, Path("best.pt"))
