@@ -135,7 +135,7 @@ def make_shards(command: Ablation, labelled: Dataset, network: Network) -> Manif
     if not tenth:
         raise UserError(f"--seeds {seed}: {labelled.name} is so small that no image of people seen is left to judge by")
     cells = tuple(replace(c, split="seen") if c.source in tenth else c for c in split.cells)
-    return build(replace(split, cells=cells), network.recipe, network.shards, command.workers, False)[0]
+    return build(replace(split, cells=cells), network.recipe, network.shards, command.workers, force=False)[0]
 
 
 def look_once(model: nn.Module, normalise: Normalise, _: Batches) -> Look:

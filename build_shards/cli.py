@@ -122,7 +122,6 @@ def main() -> None:
         case Verify():
             _verify(command)
         case Synthetic():
-            _refuse_negative(command.seed)
             write_synthetic(command.data, command.cells, command.seed)
             print(f"{command.cells} synthetic cells in {command.data}")
 
@@ -133,11 +132,6 @@ def _preview(command: Preview) -> None:
     recipe = Recipe(stain=command.stain, crop=command.crop, window=command.window, size=command.size)
     preview(read_dataset(command.data), recipe, command.out)
     print(command.out)
-
-
-def _refuse_negative(seed: int) -> None:
-    if seed < 0:
-        raise UserError(f"--seed {seed}: must be 0 or more")
 
 
 def _audit(command: Audit) -> None:
@@ -165,7 +159,6 @@ def _verify(command: Verify) -> None:
 
 
 def _build(command: Build) -> None:
-    _refuse_negative(command.seed)
     if command.shards_multiple_of < 1:
         raise UserError(f"--shards-multiple-of {command.shards_multiple_of}: must be 1 or more")
     recipe = Recipe(
@@ -182,19 +175,19 @@ def _build(command: Build) -> None:
         recipe,
         command.shards,
         command.workers,
-        command.force,
-        command.shards_multiple_of,
-        command.skip_bad,
+        force=command.force,
+        multiple_of=command.shards_multiple_of,
+        skip_bad=command.skip_bad,
     )
     print(_summary(manifest, command.shards, built))
 
 
 def _read_split(command: Build) -> Dataset:
     """The dataset, split as the command says; what that did is printed in one line."""
+    choice = SplitChoice(command.split, command.folds, command.fold, command.seed)
     read = read_dataset(command.data)
     if command.name:
         read = replace(read, name=command.name)
-    choice = SplitChoice(command.split, command.folds, command.fold, command.seed)
     dataset = split_dataset(
         read, choice, lambda data: find_people(data, command.workers, command.cache, command.skip_bad)
     )

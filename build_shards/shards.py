@@ -28,6 +28,7 @@ from build_shards.sources import COLUMNS, SKIPPED
 from build_shards.stain_target import fit_recipe
 from build_shards.summary import make_manifest
 from contract.errors import UserError
+from contract.files import unreadable
 from contract.manifest import NAME, Manifest, load_manifest
 from contract.publish import file_sha256, publish_text, text_sha256
 from contract.recipe import Recipe
@@ -41,6 +42,7 @@ def build(
     recipe: Recipe,
     folder: Path,
     workers: int,
+    *,
     force: bool,
     multiple_of: int = 1,
     skip_bad: bool = False,
@@ -53,7 +55,7 @@ def build(
     leaves nothing of this build behind.
     """
     plans = plan_shards(dataset, multiple_of)
-    if (folder / NAME).exists() and not force:
+    if not force and _has_manifest(folder):
         manifest = finished_build(dataset, recipe, len(plans), folder, workers, skip_bad)
         if any(folder.glob(".building-*")) or (folder / LOCK).exists():  # killed after it had published
             with _locked(folder):
@@ -62,7 +64,7 @@ def build(
     ours = not folder.exists()
     try:
         with _locked(folder):
-            manifest = _build(dataset, recipe, plans, folder, workers, force, skip_bad)
+            manifest = _build(dataset, recipe, plans, folder, workers, force=force, skip_bad=skip_bad)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
     finally:
@@ -77,6 +79,7 @@ def _build(
     plans: list[ShardPlan],
     folder: Path,
     workers: int,
+    *,
     force: bool,
     skip_bad: bool,
 ) -> Manifest:
@@ -88,12 +91,19 @@ def _build(
             fitted = fit_recipe(dataset, recipe, skip_bad, pool)
             results = _write_shards([Job(plan, fitted, staging, skip_bad) for plan in plans], pool)
         manifest = make_manifest(dataset, fitted, results)
-        _publish(staging, folder, manifest, [s for result in results for s in result.skipped], force)
+        _publish(staging, folder, manifest, [s for result in results for s in result.skipped], force=force)
     except (Exception, SystemExit):
         shutil.rmtree(staging, ignore_errors=True)  # Ctrl-C and SIGKILL leave it: the next build goes on
         raise
     shutil.rmtree(staging)
     return manifest
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        return (folder / NAME).exists()
+    except OSError as error:  # a folder that may not be entered
+        raise unreadable(folder, error) from None
 
 
 def _clear_staging(folder: Path, kept: Path | None) -> None:
@@ -149,22 +159,23 @@ def _write_shards(jobs: list[Job], pool: WorkerPool) -> list[ShardResult]:
     return results
 
 
-def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skipped], force: bool) -> None:
+def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skipped], *, force: bool) -> None:
     """Move the shards into place: everything is written before, the old manifest goes first, the new one comes last.
 
     Only files that the old manifest lists are removed. A tar that no manifest lists is overwritten when it has the
     same bytes (a build killed while publishing) or with ``force``. Shards are linked, not moved, so that a build
     killed here finds them in its staging folder again.
     """
+    old = _listed(folder)
     for shard in manifest.shards:
         path = folder / shard.name
-        if not _listed(folder) and path.exists() and not force and file_sha256(path) != shard.sha256:
+        if not old and path.exists() and not force and file_sha256(path) != shard.sha256:
             raise UserError(f"{path}: is there already, and no manifest lists it: move it, or --force overwrites it")
     texts = {SKIPPED: _skipped_csv(skipped)} if skipped else {}
     texts |= {INFO: _info_json(manifest), NAME: manifest.to_json()}
     for name, text in texts.items():
         publish_text(staging / name, text)  # the last bytes written: from here on files are only renamed
-    for path in _listed(folder):
+    for path in old:
         path.unlink(missing_ok=True)
     for shard in manifest.shards:
         link = staging / f"{shard.name}.link"
@@ -178,7 +189,7 @@ def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skip
 
 def _listed(folder: Path) -> list[Path]:
     """The manifest that is there, if any, and the shards that it lists; alone where it is damaged."""
-    if not (folder / NAME).exists():
+    if not _has_manifest(folder):
         return []
     try:
         return [folder / NAME, *(folder / shard.name for shard in load_manifest(folder).shards)]

@@ -11,6 +11,8 @@ from build_shards.deal import deal_cells
 from build_shards.people import find_links, join, name_people
 from build_shards.twin_search import in_order, search_twins
 from contract.errors import UserError
+from contract.record import check_choices
+from contract.seed import check_seed
 
 SplitBy = Literal["identity", "subject", "image", "given"]
 FindPeople = Callable[[Dataset], Mapping[str, str]]
@@ -24,6 +26,10 @@ class SplitChoice:
     folds: int = 0  # 0: train and valid (in the archive layout test, too); else folds of all of them
     fold: int = 0  # 1 to ``folds``: becomes valid
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_seed(self.seed)
 
 
 def find_people(dataset: Dataset, workers: int, cache: Path | None, skip_bad: bool) -> dict[str, str]:

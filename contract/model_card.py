@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from contract.errors import UserError
 from contract.recipe import Recipe
-from contract.record import from_json, to_json
+from contract.record import check_choices, from_json, to_json
 
 FORMAT = 2
 METADATA_KEY = "leukoshard.model_card"  # of the card's JSON in an ONNX file's metadata_props
@@ -60,6 +60,7 @@ class ModelCard:
     limits: tuple[str, ...] = LIMITS
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not 0 < self.temperature < math.inf:
             raise UserError(f"temperature {self.temperature}: must be above zero")
         if not 0 < self.threshold < 1:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from contract.errors import UserError
-from contract.record import from_json, to_json
+from contract.record import check_choices, from_json, to_json
 
 VERSION = 1  # raised whenever the same recipe would give other pixels
 MINIMUM_SIZE, MAXIMUM_SIZE = 33, 1024
@@ -28,6 +28,7 @@ class Recipe:
     version: int = VERSION  # of the preprocessing code
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not MINIMUM_SIZE <= self.size <= MAXIMUM_SIZE:
             raise UserError(f"size {self.size}: must be between {MINIMUM_SIZE} and {MAXIMUM_SIZE} px")
         if not MINIMUM_SIZE <= self.window <= 4096:

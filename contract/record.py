@@ -32,6 +32,21 @@ def from_json(cls: type[T], text: str, source: str, only_format: int | None = No
     return _read(cls, data, source)
 
 
+def check_choices(record: Any) -> None:
+    """Raise ``UserError`` where a field that a ``Literal`` annotates holds none of its values: call it after init.
+
+    Python itself takes any value: ``Config(optimizer="adam")`` would train, by whatever an ``else`` stands for.
+    """
+    for name, kind in typing.get_type_hints(type(record)).items():
+        if typing.get_origin(kind) is typing.Literal:
+            _check_choice(getattr(record, name), typing.get_args(kind), name)
+
+
+def _check_choice(value: Any, valid: tuple[Any, ...], where: str) -> None:
+    if not any(type(value) is type(one) and value == one for one in valid):  # True is no 1
+        raise UserError(f"{where}: {value!r} is not one of {', '.join(map(str, valid))}")
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """JSON leaves open which of two equal keys counts: none does here."""
     if len({key for key, _ in pairs}) < len(pairs):
@@ -49,8 +64,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _read_record(kind, value, where)
     if origin is typing.Literal:
-        if value not in arguments:
-            raise UserError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")
+        _check_choice(value, arguments, where)
         return value
     if origin is types.UnionType:
         return None if value is None else _read(arguments[0], value, where)

@@ -143,11 +143,12 @@ def test_a_quality_that_does_not_fit_the_format_ends_in_one_line(
     assert rule in refused(write_course(), *flags)
 
 
-def test_a_negative_seed_ends_in_one_line(refused: Refused, tmp_path: Path):
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "1" + "0" * 30])
+def test_a_seed_out_of_range_ends_in_one_line(refused: Refused, tmp_path: Path, seed: str):
     fold = tmp_path / "archive" / "fold_0" / "hem"
     fold.mkdir(parents=True)
     (fold / "UID_H1_1_1_hem.bmp").touch()
-    assert "seed" in refused(tmp_path / "archive", "--seed", "-1")
+    assert "must be between 0 and 4294967295" in refused(tmp_path / "archive", "--seed", seed)
 
 
 def test_synthetic_and_build_work_as_commands_and_print_a_summary(tmp_path: Path):
@@ -260,7 +261,7 @@ def test_an_unknown_flag_is_named_with_the_nearest_valid_one(monkeypatch, capsys
     assert "--size" in text
 
 
-@pytest.mark.parametrize("flags", [("--cells", "5"), ("--seed", "-1")])
+@pytest.mark.parametrize("flags", [("--cells", "5"), ("--seed", "-1"), ("--seed", "4294967296")])
 def test_synthetic_refuses_in_one_line(tmp_path: Path, monkeypatch, capsys, flags: tuple[str, str]):
     assert run_here(monkeypatch, "synthetic", "--data", tmp_path / "data", *flags) == 2
     assert_one_line(capsys.readouterr().err)

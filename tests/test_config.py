@@ -31,6 +31,8 @@ NAN = float("nan")
         ("stain_gain", 1.01),
         ("stain_offset", -0.1),
         ("seed", -1),
+        ("seed", 2**32),
+        ("seed", 10**30),
         ("workers", -1),
         ("patience", -1),
         ("mixup", -0.2),
@@ -50,7 +52,24 @@ def test_value_out_of_range_is_refused_with_its_flag(name: str, value: float) ->
         Config(**{name: value})
 
 
-@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.0}, {"affine": 1.0, "shift": 0.0, "label_smoothing": 0.0}])
+@pytest.mark.parametrize(
+    ("name", "value", "valid"),
+    [
+        ("arch", "resnet34", "resnet18, resnet50, resnet152, all"),
+        ("optimizer", "adam", "sgd, adamw"),
+        ("sampling", "people", "plain, class, subject"),
+        ("cache", "disk", "none, ram, device"),
+        ("device", "mps", "auto, cpu, cuda"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_refused_with_those_there_are(name: str, value: str, valid: str) -> None:
+    with pytest.raises(UserError, match=f"{name}: '{value}' is not one of {valid}"):
+        Config(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"seed": 2**32 - 1}, {"ema_decay": 0.0}, {"affine": 1.0, "shift": 0.0, "label_smoothing": 0.0}]
+)
 def test_values_at_the_edge_are_welcome(changes: dict[str, Any]) -> None:
     assert Config(**changes)
 

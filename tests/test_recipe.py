@@ -24,6 +24,20 @@ def test_the_default_keeps_one_scale_for_all_cells():
     assert Recipe().crop == "native"
 
 
+@pytest.mark.parametrize(
+    ("choice", "valid"),
+    [
+        ({"stain": "foo"}, "none, reinhard, macenko, vahadane"),
+        ({"crop": "centre"}, "native, box, none"),
+        ({"format": "bmp"}, "png, jpg, npy"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_refused_with_those_there_are(choice: dict[str, str], valid: str):
+    (name, value), *_ = choice.items()
+    with pytest.raises(UserError, match=f"{name}: '{value}' is not one of {valid}"):
+        Recipe(**choice)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("size", [MINIMUM_SIZE - 1, 0, -112, MAXIMUM_SIZE + 1])
 def test_a_size_out_of_bounds_is_refused_with_the_bounds(size: int):
     with pytest.raises(UserError, match=rf"size {size}: must be between {MINIMUM_SIZE} and {MAXIMUM_SIZE} px"):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import UserError
-from contract.record import from_json, to_json
+from contract.record import check_choices, from_json, to_json
 
 
 @dataclass(frozen=True)
@@ -130,3 +130,23 @@ def test_nan_and_a_key_twice_are_refused_on_reading():
         from_json(Outer, '{"ratio": NaN}', "file.json")
     with pytest.raises(UserError, match="a key stands there twice"):
         from_json(Outer, '{"ratio": 1, "ratio": 2}', "file.json")
+
+
+@dataclass(frozen=True)
+class Sides:
+    sides: Literal[1, 8] = 1
+    how: Literal["mean", "first"] = "mean"
+    subject: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+
+
+def test_python_s_own_values_are_checked_too():
+    assert Sides(8, "first", "anyone") == Sides(8, "first", "anyone")
+    with pytest.raises(UserError, match=r"^sides: 2 is not one of 1, 8$"):
+        Sides(2)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"^how: 'median' is not one of mean, first$"):
+        replace(Sides(), how="median")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"^sides: True is not one of 1, 8$"):
+        Sides(True)  # type: ignore[arg-type]

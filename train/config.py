@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from contract.errors import UserError
+from contract.record import check_choices
+from contract.seed import check_seed
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Config:
     artifacts: Path = Path("artifacts")  # folder to write
     epochs: int = 64  # passes over the training split, of the first cycle
     cycles: int = 1  # cosine cycles, each twice as long as the one before; --resume can add some
-    patience: int = 0  # stop after this many epochs without improvement; 0: never
+    patience: int = 0  # stop after this many epochs of a cycle without improvement within it; 0: never
     batch_size: int = 32  # samples a step, over all processes
     optimizer: Literal["sgd", "adamw"] = "sgd"  # sgd has Nesterov momentum 0.9
     lr: float = 0.05  # peak learning rate, after warm-up; then cosine to zero
@@ -54,12 +56,14 @@ class Config:
     force: bool = False  # replace a run that is already there
 
     def __post_init__(self) -> None:
+        check_choices(self)
+        check_seed(self.seed)
         _require(self, "above zero", lambda v: 0 < v < float("inf"), "epochs", "batch_size", "lr", "blur_sigma")
         _require(self, "between 1 and 16", lambda v: 1 <= v <= 16, "cycles")
         shares = ("label_smoothing", "affine", "shift", "scale", "stain_gain", "blur", "sharpen", "jpeg", "erase")
         _require(self, "between 0 and 1", lambda v: 0 <= v <= 1, *shares)
         _require(self, "at least 0 and below 1", lambda v: 0 <= v < 1, "ema_decay")
-        amounts = ("workers", "seed", "weight_decay", "warmup_epochs", "stain_offset", "patience", "mixup", "cutmix")
+        amounts = ("workers", "weight_decay", "warmup_epochs", "stain_offset", "patience", "mixup", "cutmix")
         _require(self, "0 or more", lambda v: 0 <= v < float("inf"), *amounts, "erode", "checkpoint_every")
         if self.blur + self.sharpen > 1:
             raise UserError(f"--blur {self.blur} and --sharpen {self.sharpen}: shares of images, above 1 together")
