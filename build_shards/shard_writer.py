@@ -19,6 +19,7 @@ from build_shards.preprocess import Crop, preprocess, read_view
 from build_shards.sources import source_sha256
 from build_shards.tar import ending, sample_blocks
 from contract.errors import UserError
+from contract.files import read_text
 from contract.manifest import Shard
 from contract.pixels import Image, decode_pixels, encode_pixels
 from contract.publish import file_sha256, publish_text, text_sha256
@@ -80,8 +81,8 @@ def _finished(record: Path, job: Job) -> ShardResult | None:
     if not (record.is_file() and path.is_file()):
         return None
     try:
-        result = from_json(ShardResult, record.read_text(encoding="utf-8"), str(record))
-    except (UserError, UnicodeDecodeError):
+        result = from_json(ShardResult, read_text(record), str(record))
+    except UserError:
         return None
     made_of = _made_of(job.recipe, [source_sha256(cell.file) for _, cell in job.plan.keyed_cells])
     return result if file_sha256(path) == result.shard.sha256 and made_of == result.made_of else None

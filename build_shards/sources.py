@@ -37,7 +37,7 @@ def source_sha256(file: Path) -> str:
     """Hex SHA-256 of a source's bytes, or "" where they cannot be read."""
     try:
         return file_sha256(file)
-    except OSError:
+    except UserError:
         return ""
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from contract.errors import UserError
+from contract.seed import check_seed
 
 Image = NDArray[np.uint8]
 NAME = "synthetic cells (drawn, not real)"
@@ -31,8 +32,10 @@ CYTOPLASM = np.array([0.20, 0.45, 0.15])
 def write_synthetic(folder: Path, cells: int, seed: int) -> None:
     """Draw ``cells`` cells and their CSVs into ``folder``, which must not exist or be empty.
 
-    The same ``seed`` gives the same bytes. Raises ``UserError`` for fewer than 20 cells or a folder in use.
+    The same ``seed`` gives the same bytes. Raises ``UserError`` for fewer than 20 cells, a folder in use, and a disk
+    that is full.
     """
+    check_seed(seed)
     if cells < 20:
         raise UserError(f"cells {cells}: at least 20 are needed for three splits of two classes")
     try:
@@ -48,6 +51,8 @@ def write_synthetic(folder: Path, cells: int, seed: int) -> None:
         if folder.exists():
             folder.rmdir()
         staging.rename(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -91,7 +96,8 @@ def _write(folder: Path, cells: int, rng: np.random.Generator) -> None:
             subject = str(rng.choice([name for name, (label, _) in hues.items() if label == wanted]))
             label, hue = hues[subject]
             path = f"./synthetic/{split}/{number}.bmp"
-            cv2.imwrite(str(folder / path), draw_cell(label, hue, rng)[:, :, ::-1])
+            encoded = cv2.imencode(".bmp", draw_cell(label, hue, rng)[:, :, ::-1])[1]
+            (folder / path).write_bytes(encoded.tobytes())  # cv2.imwrite would only return False where the disk is full
             rows.append((split, path, label, subject))
     table = pd.DataFrame(rows, columns=["split", "Path", "label", "subject"])
     for split in ("train", "valid"):

@@ -20,6 +20,7 @@ from build_shards.fingerprint import Fingerprint, fingerprint
 from build_shards.pool import map_in_order
 from build_shards.twins import Chance, Match, find_twins
 from contract.errors import UserError
+from contract.files import read_text
 from contract.publish import file_sha256, publish_text, text_sha256
 from contract.record import from_json, to_json
 
@@ -98,8 +99,8 @@ def _load(cache: Path | None, key: str) -> TwinSearch | None:
         return None
     path = _path(cache, key)
     try:
-        kept = from_json(_Kept, path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError, UserError):
+        kept = from_json(_Kept, read_text(path), str(path))
+    except UserError:
         return None
     whole = kept.key == key and kept.sha256 == text_sha256(to_json(kept.search))
     return kept.search if whole else None

@@ -10,7 +10,7 @@ def read_bytes(path: Path, otherwise: str = "") -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error, otherwise) from None
+        raise unreadable(path, error, otherwise) from None
 
 
 def read_text(path: Path, otherwise: str = "") -> str:
@@ -21,10 +21,11 @@ def read_text(path: Path, otherwise: str = "") -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error, otherwise) from None
+        raise unreadable(path, error, otherwise) from None
 
 
-def _unreadable(path: Path, error: OSError | UnicodeDecodeError, otherwise: str) -> UserError:
+def unreadable(path: Path, error: OSError | UnicodeDecodeError, otherwise: str = "") -> UserError:
+    """What to raise where reading ``path`` ended in ``error``."""
     advice = f": {otherwise}" if otherwise else ""
     if isinstance(error, FileNotFoundError):
         return UserError(f"{path}: no such file{advice}")

@@ -9,28 +9,36 @@ from pathlib import Path
 from typing import BinaryIO
 
 from contract.errors import UserError
+from contract.files import unreadable
 
 
 @contextlib.contextmanager
 def publishing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path``; on success flush it to disk and rename it, else remove it.
 
-    Raises ``UserError`` when the folder cannot be made or written.
+    Raises ``UserError`` when the folder cannot be made or written, or the disk is full: any ``OSError`` of the block.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        with _removed_on_failure(Path(name)):
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)  # mkstemp makes private files
+            os.replace(name, path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp makes private files
-        os.replace(name, path)
+        yield
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error is the one to be told
+            path.unlink()
         raise
 
 
@@ -46,9 +54,12 @@ def publish_text(path: Path, text: str) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hex SHA-256 of a file's bytes; raises ``UserError`` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def text_sha256(text: str) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import UserError
+from contract.files import unreadable
 from contract.manifest import Manifest, Shard
 from contract.pixels import IMAGE_MEMBERS, Image, decode_pixels
 
@@ -105,8 +106,6 @@ class SplitReader:
 
     def _open(self, shard: Shard) -> list[Sample]:
         path = self.folder / shard.name
-        if not path.is_file():
-            raise UserError(f"{path}: the manifest lists this shard and it is not there")
         mapped, self._opened[shard.name] = _map(path)
         if not has_listed_bytes(mapped, shard):
             raise UserError(f"{path}: its bytes are not those that the manifest lists: build the shards anew")
@@ -133,9 +132,14 @@ def _refuse_shared_keys(samples: list[Sample]) -> None:
 
 def _map(path: Path) -> tuple[mmap.mmap | bytes, tuple[int, ...]]:
     """A file's bytes, not copied, and what tells it from another that takes its name."""
-    with path.open("rb") as file:
-        stat = os.fstat(file.fileno())
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if stat.st_size else b""
+    try:
+        if not path.is_file():
+            raise UserError(f"{path}: the manifest lists this shard and it is not there")
+        with path.open("rb") as file:
+            stat = os.fstat(file.fileno())
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if stat.st_size else b""
+    except OSError as error:
+        raise unreadable(path, error) from None
     return mapped, (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,19 @@ def test_failing_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(train.checkpoint.torch, "save", half)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, CARD, {"ema_updates": 13})
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["last.pt"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_file(path: Path) -> None:
+    save_checkpoint(path, CARD, STATE)
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"last\.pt: cannot be written: File too large$"):
+            save_checkpoint(path, CARD, {"model": {"weight": torch.zeros(100_000)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["last.pt"]
 

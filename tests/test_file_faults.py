@@ -42,7 +42,7 @@ def test_a_file_without_read_permission_is_a_fault_like_others(write_course, ope
         assert not (open_folder / "shards").exists()
         manifest = build_small(data, open_folder / "shards", skip_bad=True)
         assert manifest.skipped == 1
-        assert build(read_dataset(data), SMALL, open_folder / "shards", 1, False, skip_bad=True)[1] is False
+        assert build(read_dataset(data), SMALL, open_folder / "shards", 1, force=False, skip_bad=True)[1] is False
     assert (open_folder / "shards" / SKIPPED).read_text().endswith("cannot be read: Permission denied,\n")
 
 
@@ -126,3 +126,12 @@ def test_a_source_that_becomes_a_folder_after_it_was_listed_is_a_fault_like_othe
     with pytest.raises(UserError, match=r"cells/1\.bmp: cannot be read: Is a directory"):
         build(dataset, SMALL, tmp_path / "shards", workers=1, force=False)
     assert not (tmp_path / "shards").exists()
+
+
+@pytest.mark.parametrize("name", ["valid-000000.tar", "manifest.json", "."])
+def test_an_earlier_build_that_may_not_be_read_ends_in_one_line(write_course, open_folder: Path, name: str):
+    data, folder = lay_open(write_course(), open_folder), open_folder / "shards"
+    build_small(data, folder)
+    (folder / name).chmod(0)
+    with as_nobody(), pytest.raises(UserError, match="cannot be read: Permission denied"):
+        build_small(data, folder)

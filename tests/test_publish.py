@@ -1,4 +1,7 @@
+import errno
 import hashlib
+import os
+import resource
 import stat
 from pathlib import Path
 
@@ -29,6 +32,43 @@ def test_the_old_file_stays_when_the_writer_fails(tmp_path: Path, error: BaseExc
         fail_while_publishing(path, error)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]  # no temporary file is left
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_write_that_the_system_refuses_is_a_users_matter_and_the_old_file_stays(tmp_path: Path, code: int):
+    path = tmp_path / "file"
+    publish_text(path, "old")
+    with pytest.raises(UserError, match=rf"/file: cannot be written: {os.strerror(code)}$"):
+        fail_while_publishing(path, OSError(code, os.strerror(code)))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["fsync", "chmod", "replace"])
+def test_so_is_one_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, name, fail)
+    with pytest.raises(UserError, match=r"/file: cannot be written: Input/output error$"):
+        publish_text(tmp_path / "file", "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_the_disk_has_no_room_for_is_refused_in_one_line(tmp_path: Path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"/file: cannot be written: File too large$"):
+            publish_bytes(tmp_path / "file", bytes(200_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hashing_a_missing_file_is_refused_by_name(tmp_path: Path):
+    with pytest.raises(UserError, match=r"/gone: no such file"):
+        file_sha256(tmp_path / "gone")
 
 
 def test_nothing_appears_when_the_first_writer_fails(tmp_path: Path):

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import pickle
 import shutil
 import tarfile
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from as_nobody import as_nobody
 from tars import members_of, tar_bytes
 
 from build_shards.dataset import read_dataset
@@ -174,3 +176,21 @@ def test_an_image_that_is_not_of_the_recipes_size_is_refused_when_read(copied: P
     position = [sample.key for sample in reader.samples].index("valid-000003")
     with pytest.raises(UserError, match=rf"{SHARD}: valid-000003\.png is not a 40 px colour image"):
         reader.image(position)
+
+
+def test_a_shard_that_may_not_be_read_is_refused_by_name(shards: Path, manifest: Manifest, open_folder: Path):
+    folder = Path(shutil.copytree(shards, open_folder / "shards"))
+    folder.chmod(0o755)
+    (folder / SHARD).chmod(0)
+    with as_nobody(), pytest.raises(UserError, match=rf"{SHARD}: cannot be read: Permission denied$"):
+        SplitReader(folder, manifest, "valid")
+    folder.chmod(0)
+    with as_nobody(), pytest.raises(UserError, match=rf"{SHARD}: cannot be read: Permission denied$"):
+        SplitReader(folder, manifest, "valid")
+
+
+def test_a_shard_that_vanishes_before_a_loader_s_worker_maps_it_is_refused_by_name(copied: Path, manifest: Manifest):
+    reader = pickle.loads(pickle.dumps(SplitReader(copied, manifest, "valid")))
+    (copied / SHARD).unlink()
+    with pytest.raises(UserError, match=rf"{SHARD}: the manifest lists this shard and it is not there"):
+        reader.image(0)

@@ -1,4 +1,5 @@
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -112,4 +113,15 @@ def test_nothing_is_left_when_drawing_fails(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("build_shards.synthetic.draw_cell", fail)
     with pytest.raises(KeyboardInterrupt):
         write_synthetic(tmp_path / "data", 20, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing(tmp_path: Path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # an image of 450 px has 600 times as many bytes
+    try:
+        with pytest.raises(UserError, match="data: cannot be written: File too large"):
+            write_synthetic(tmp_path / "data", 20, 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,12 @@ FORMAT = 1
 def save_checkpoint(path: Path, card: ModelCard, state: dict[str, Any]) -> None:
     """Write ``state`` (tensors, numbers, strings, lists, dicts) with its card; the old file stays until the rename."""
     with publishing(path) as file:
-        torch.save({"format": FORMAT, "card": card.to_json(), **state}, file)
+        try:
+            torch.save({"format": FORMAT, "card": card.to_json(), **state}, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # of a full disk torch's writer says "unexpected pos"
+                raise error.__context__ from None
+            raise
 
 
 def load_checkpoint(path: Path) -> tuple[ModelCard, dict[str, Any]]:
