@@ -42,7 +42,7 @@ def read_archive(folder: Path, split_by: Literal["subject", "image"], seed: int)
     ``split_by`` "subject" keeps every subject in one split; "image" draws single images and leaks subjects.
     A preliminary test set with its labels CSV becomes the further split "prelim".
     Raises ``UserError`` for a file in a class folder whose name or class does not fit, that is no plain file, or is a
-    link out of ``folder``.
+    link out of ``folder``; and where images of the preliminary set and rows of its one CSV are not the same.
     """
     folds = fold_folders(folder)
     cells = [_cell(folder, file) for fold in folds for file in _files(fold, folds)]
@@ -79,12 +79,14 @@ def _read_prelim(folder: Path) -> list[Cell]:
     csvs = sorted(folder.glob("**/*prelim*labels*.csv"))
     if not csvs:
         return []
+    if len(csvs) > 1:
+        raise UserError(f"{csvs[1]}: a second labels CSV of a preliminary set, beside {csvs[0]}: move one away")
     try:
         table = pd.read_csv(csvs[0], dtype=str, keep_default_na=False)
         rows = list(zip(table["Patient_ID"], table["new_names"], table["labels"], strict=True))
     except (KeyError, OSError, pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
         raise UserError(f"{csvs[0]}: not a CSV with the columns Patient_ID, new_names and labels") from None
-    files = {file.name: file for file in sorted(csvs[0].parent.glob("**/*.bmp")) if not NAME.fullmatch(file.name)}
+    files = _prelim_images(csvs[0].parent)
     cells: list[Cell] = []
     for line, (original, name, label) in enumerate(rows, start=2):
         match = NAME.fullmatch(original)
@@ -96,4 +98,21 @@ def _read_prelim(folder: Path) -> list[Cell]:
         source = files.pop(name).relative_to(folder).as_posix()  # popped: a second row for it finds none
         file = cell_file(folder, source, f"{csvs[0]}, line {line}")
         cells.append(Cell(file, source, "prelim", int(label), match["subject"].upper()))
+    if files:
+        raise UserError(f"{min(files.values())}: no row of {csvs[0]} names it; nothing is left out in silence")
     return cells
+
+
+def _prelim_images(folder: Path) -> dict[str, Path]:
+    """The images of the preliminary set by name: all below ``folder`` that lie in a folder named so, else all.
+
+    The archive's final test set, of other images with the same names, may lie beside it.
+    """
+    images = [path for path in sorted(folder.glob("**/*.bmp")) if not NAME.fullmatch(path.name)]
+    named = [path for path in images if "prelim" in path.relative_to(folder).parent.as_posix()]
+    files: dict[str, Path] = {}
+    for path in named or images:
+        first = files.setdefault(path.name, path)
+        if first != path:
+            raise UserError(f"{path}: a second image of this name: the preliminary set has {first}")
+    return files

@@ -11,11 +11,13 @@ import pandas as pd
 from build_shards.archive import NAME as ARCHIVE_NAME
 from build_shards.dataset import Cell, Dataset, cell_file, natural
 from contract.errors import UserError
+from contract.files import read_text
 from contract.manifest import Submission
 
 TEST_CSV = re.compile(r"(?P<name>[A-Za-z0-9_-]+)_test\.csv")
 NETWORK_CSV = re.compile(r"resnet_(18|50|152)")
 RESERVED = ("train", "valid", "test")
+LONGEST_NAME = 80  # characters of a split: with number and extension, members of a tar have up to 100
 
 
 def read_course(folder: Path) -> Dataset:
@@ -53,8 +55,11 @@ def _read_submissions(folder: Path) -> list[Submission]:
     submissions: list[Submission] = []
     for csv in sorted(folder.glob("*_test.csv")):
         match = TEST_CSV.fullmatch(csv.name)
-        if match is None or match["name"] in RESERVED:
-            raise UserError(f"{csv}: a split cannot be called {csv.name.removesuffix('_test.csv')!r}")
+        if match is None or match["name"] in RESERVED or len(match["name"]) > LONGEST_NAME:
+            raise UserError(
+                f"{csv}: a split cannot be called {csv.name.removesuffix('_test.csv')!r}: up to {LONGEST_NAME} "
+                f"letters, digits, - and _, and neither of {', '.join(RESERVED)}"
+            )
         network = NETWORK_CSV.fullmatch(match["name"])
         name, split = (f"resnet{network[1]}", "test") if network else (match["name"], match["name"])
         ids = tuple(_read_csv(csv, ("Path",))["Path"])
@@ -133,9 +138,10 @@ def _name(folder: Path) -> str:
     path = folder / "dataset.json"
     if not path.is_file():
         return folder.resolve().name
+    text = read_text(path)
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["name"])
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return str(json.loads(text)["name"])
+    except (ValueError, RecursionError, KeyError, TypeError):
         raise UserError(f'{path}: not a JSON object with a "name"') from None
 
 

@@ -8,7 +8,9 @@ from contract.recipe import Recipe
 
 
 def make_manifest(dataset: Dataset, recipe: Recipe, results: list[ShardResult]) -> Manifest:
-    """Describe a build; raises ``UserError`` when no cell is left to train on."""
+    """Describe a build; raises ``UserError`` for a split of which ``--skip-bad`` left no cell."""
+    splits = _splits(dataset, results)
+    _refuse_empty(splits)
     return Manifest(
         format=FORMAT,
         dataset=dataset.name,
@@ -24,7 +26,7 @@ def make_manifest(dataset: Dataset, recipe: Recipe, results: list[ShardResult]) 
         shrunk=sum(result.shrunk for result in results),
         unnormalised=tuple(key for result in results for key in result.unnormalised),
         skipped=sum(len(result.skipped) for result in results),
-        splits=_splits(dataset, results),
+        splits=splits,
         submissions=dataset.submissions,
         shards=tuple(result.shard for result in results),
     )
@@ -47,11 +49,15 @@ def _splits(dataset: Dataset, results: list[ShardResult]) -> tuple[Split, ...]:
     )
 
 
+def _refuse_empty(splits: tuple[Split, ...]) -> None:
+    for split in splits:
+        if split.samples == 0:
+            raise UserError(f"the split {split.name!r} has no readable cell: --skip-bad left out all of them")
+
+
 def _pixel_statistics(results: list[ShardResult]) -> PixelStatistics:
     """Mean and standard deviation from exact integer sums, so that they do not depend on an order."""
     pixels = sum(result.pixels for result in results)
-    if pixels == 0:
-        raise UserError("the split 'train' has no readable cell: there is nothing to train on")
     mean = [sum(r.total[c] for r in results) / pixels for c in range(3)]
     variance = [sum(r.squares[c] for r in results) / pixels - mean[c] ** 2 for c in range(3)]
     std = [max(v, 1.0) ** 0.5 for v in variance]

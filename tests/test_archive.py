@@ -26,7 +26,7 @@ def write_archive(folder: Path, subjects: int = 30, seed: int = 0) -> Path:
 def add_prelim(folder: Path, text: str = PRELIM) -> Path:
     images = folder / "validation" / "C-NMC_test_prelim_phase_data"
     images.mkdir(parents=True)
-    for number in (1, 2, 3):
+    for number in (1, 2):
         (images / f"{number}.bmp").touch()
     (folder / "validation" / "C-NMC_test_prelim_phase_data_labels.csv").write_text(text)
     return folder
@@ -113,7 +113,38 @@ def test_cells_come_split_by_split(archive: Path):
 def test_the_preliminary_test_set_becomes_a_labelled_split(archive: Path):
     dataset = read_archive(add_prelim(archive), "subject", 0)
     prelim = [(c.file.name, c.label, c.subject) for c in dataset.cells if c.split == "prelim"]
-    assert prelim == [("1.bmp", 1, "57"), ("2.bmp", 0, "H49")]  # 3.bmp is not in the CSV
+    assert prelim == [("1.bmp", 1, "57"), ("2.bmp", 0, "H49")]
+
+
+def test_an_image_of_the_preliminary_set_without_a_row_is_refused_and_not_dropped(archive: Path):
+    add_prelim(archive)
+    (archive / "validation" / "C-NMC_test_prelim_phase_data" / "3.bmp").touch()
+    with pytest.raises(UserError, match=r"phase_data/3\.bmp: no row of .*prelim_phase_data_labels\.csv names it"):
+        read_archive(archive, "subject", 0)
+
+
+def test_a_second_preliminary_csv_is_refused(archive: Path):
+    add_prelim(archive)
+    (archive / "validation" / "prelim_labels_2.csv").write_text(PRELIM)
+    with pytest.raises(UserError, match=r"prelim_labels_2\.csv: a second labels CSV"):
+        read_archive(archive, "subject", 0)
+
+
+def test_a_second_preliminary_image_of_one_name_is_refused(archive: Path):
+    add_prelim(archive)
+    (archive / "validation" / "prelim_copy").mkdir()
+    (archive / "validation" / "prelim_copy" / "1.bmp").touch()
+    with pytest.raises(UserError, match=r"prelim_copy/1\.bmp: a second image of this name"):
+        read_archive(archive, "subject", 0)
+
+
+def test_the_final_test_set_beside_the_preliminary_one_is_none_of_it(archive: Path):
+    before = placement(read_archive(add_prelim(archive), "subject", 0))
+    final = archive / "validation" / "C-NMC_test_final_phase_data"
+    final.mkdir()
+    for number in (1, 2, 3):
+        (final / f"{number}.bmp").touch()
+    assert placement(read_archive(archive, "subject", 0)) == before
 
 
 @pytest.mark.parametrize(

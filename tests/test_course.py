@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from build_shards.course import read_course
+from build_shards.course import LONGEST_NAME, read_course
+from build_shards.tar import sample_blocks
 from contract.errors import UserError
 from contract.manifest import Submission
+from contract.pixels import IMAGE_MEMBERS
 
 
 def sources(folder: Path, split: str) -> list[str]:
@@ -176,7 +178,7 @@ def test_the_same_path_in_two_splits_is_refused(write_course, csv: str, text: st
         read_course(write_course(**{csv: text}))
 
 
-@pytest.mark.parametrize("csv", ["train_test", "valid_test", "test_test", "_test", "my data_test"])
+@pytest.mark.parametrize("csv", ["train_test", "valid_test", "test_test", "_test", "my data_test", "x" * 81 + "_test"])
 def test_a_split_with_a_name_that_cannot_be_is_refused(write_course, csv: str):
     with pytest.raises(UserError, match=rf"{csv}\.csv: a split cannot be called"):
         read_course(write_course(**{csv: "Path\n./cells/6.bmp\n"}))
@@ -191,3 +193,14 @@ def test_two_csvs_cannot_make_submissions_of_one_name(write_course):
     folder = write_course(resnet_18_test="Path\n./cells/5.bmp\n", resnet18_test="Path\n./cells/6.bmp\n")
     with pytest.raises(UserError, match=r"resnet_?18_test\.csv"):
         read_course(folder)
+
+
+def test_the_longest_name_of_a_split_has_room_in_a_shard_of_any_format():
+    longest = max(len(extension) for extensions in IMAGE_MEMBERS.values() for extension in (*extensions, "json", "cls"))
+    name = f"{'x' * LONGEST_NAME}-999999"
+    assert sample_blocks(name, {"y" * longest: b""})
+
+
+def test_a_split_of_the_longest_name_is_welcome(write_course):
+    name = "x" * LONGEST_NAME
+    assert sources(write_course(**{f"{name}_test": "Path\n./cells/6.bmp\n"}), name) == ["./cells/6.bmp"]

@@ -1,5 +1,6 @@
 """Batches: every sample once an epoch, in an order that the seed and the epoch decide and the workers do not."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,12 @@ def test_validation_keeps_the_order_of_the_shards(shards: Path, manifest: Manife
 def test_unlabelled_split_is_refused_by_name(shards: Path, manifest: Manifest) -> None:
     with pytest.raises(UserError, match="'test' has no labels"):
         open_labelled(shards, manifest, "test")
+
+
+def test_a_split_without_a_sample_is_refused_by_name(shards: Path, manifest: Manifest) -> None:
+    splits = tuple(replace(split, samples=0) if split.name == "valid" else split for split in manifest.splits)
+    with pytest.raises(UserError, match="'valid' is empty"):
+        open_labelled(shards, replace(manifest, splits=splits), "valid")
 
 
 @pytest.mark.parametrize("cache", ["none", "ram", "device"])

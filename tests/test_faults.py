@@ -105,7 +105,7 @@ def test_an_image_of_one_pixel_is_no_cell_however_it_is_cropped(write_course, tm
     data = write_course()
     (data / "cells" / "1.bmp").write_bytes(FAULTS["1 x 1"][0])
     with pytest.raises(UserError, match=r"1\.bmp: the cell covers 1 pixel"):
-        build(read_dataset(data), Recipe(size=33, crop=crop), tmp_path / "shards", 1, False)  # type: ignore[arg-type]
+        build(read_dataset(data), Recipe(size=33, crop=crop), tmp_path / "shards", 1, force=False)  # type: ignore[arg-type]
 
 
 def test_unicode_spaces_and_commas_in_names_come_through(write_course, tmp_path: Path):
@@ -125,6 +125,16 @@ def test_unicode_spaces_and_commas_in_names_come_through(write_course, tmp_path:
     assert all(sample.key.isascii() for sample in reader.samples)
     verify(tmp_path / "shards of größe 細胞")
     (renamed / "中 文" / "the cells" / names[2]).write_bytes(b"BM")
-    skipped = build(read_dataset(renamed), SMALL, tmp_path / "more", 1, False, skip_bad=True)[0]
+    skipped = build(read_dataset(renamed), SMALL, tmp_path / "more", 1, force=False, skip_bad=True)[0]
     assert skipped.skipped == 1
-    assert build(read_dataset(renamed), SMALL, tmp_path / "more", 1, False, skip_bad=True)[1] is False
+    assert build(read_dataset(renamed), SMALL, tmp_path / "more", 1, force=False, skip_bad=True)[1] is False
+
+
+@pytest.mark.parametrize(("split", "cells"), [("train", (0, 1, 2)), ("valid", (3, 4)), ("test", (5,))])
+def test_a_split_of_which_no_cell_can_be_read_is_refused(write_course, tmp_path: Path, split: str, cells: tuple):
+    data = write_course()
+    for cell_number in cells:
+        (data / "cells" / f"{cell_number}.bmp").write_bytes(b"BM")
+    with pytest.raises(UserError, match=f"the split '{split}' has no readable cell"):
+        build_small(data, tmp_path / "shards", skip_bad=True)
+    assert not (tmp_path / "shards").exists()

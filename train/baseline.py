@@ -27,6 +27,7 @@ from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
 from contract.publish import publish_text, text_sha256
 from contract.record import to_json
+from contract.seed import check_seed
 from contract.shard_reader import SplitReader
 from train.baseline_scores import THRESHOLD, Scored, Scores, in_words, score
 from train.features import FEATURES, measure
@@ -99,8 +100,9 @@ def run(config: Config) -> Record:
 
     Raises ``UserError`` for shards without labels or of different datasets.
     """
-    if config.resamples < 100 or config.seed < 0:
-        raise UserError(f"--resamples {config.resamples} --seed {config.seed}: at least 100, and 0 or more")
+    check_seed(config.seed)
+    if config.resamples < 100:
+        raise UserError(f"--resamples {config.resamples}: must be at least 100")
     manifests = [load_manifest(folder) for folder in config.shards]
     _refuse_strangers(config, manifests)
     measurer, scored, trained, model = Measurer(), [], [], None
@@ -108,7 +110,7 @@ def run(config: Config) -> Record:
         model, cells = _fit(folder, manifest, config.seed, measurer)
         trained.append(cells)
         scored.append(_predict(_labelled(folder, manifest, "valid"), manifest, model, measurer))
-    together = Scored.joined(scored)
+    together = Scored.joined(scored, [manifest.fold for manifest in manifests])
     record = Record(
         dataset=manifests[0].dataset,
         split_by=manifests[0].split_by,
@@ -206,6 +208,8 @@ def _predict_others(
 def _labelled(folder: Path, manifest: Manifest, split: str) -> SplitReader:
     if not manifest.split(split).labelled:
         raise UserError(f"{folder}: the split {split!r} has no labels")
+    if not manifest.split(split).samples:
+        raise UserError(f"{folder}: the split {split!r} is empty: all its cells were left out: build the shards anew")
     return SplitReader(folder, manifest, split)
 
 

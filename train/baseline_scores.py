@@ -39,11 +39,13 @@ class Scored:
     probability: NDArray[np.float64]  # of a blast, [n], with no more digits than single precision has
 
     @classmethod
-    def joined(cls, parts: Sequence["Scored"]) -> "Scored":
-        """All cells of several folds."""
+    def joined(cls, parts: Sequence["Scored"], folds: Sequence[int]) -> "Scored":
+        """All cells of several folds; keys, which every fold counts from 0, then begin with the fold's number."""
+        if len(parts) == 1:
+            return parts[0]
         return cls(
             ids=tuple(i for part in parts for i in part.ids),
-            keys=tuple(key for part in parts for key in part.keys),
+            keys=tuple(f"fold{fold}-{key}" for part, fold in zip(parts, folds, strict=True) for key in part.keys),
             subjects=tuple(s for part in parts for s in part.subjects),
             identities=tuple(s for part in parts for s in part.identities),
             labels=np.concatenate([part.labels for part in parts]),

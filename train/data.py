@@ -92,9 +92,11 @@ class Batches(DataLoader[Batch]):
 
 
 def open_labelled(folder: Path, manifest: Manifest, split: str) -> SplitReader:
-    """Open a split for training or validation; raises ``UserError`` where it has no labels."""
+    """Open a split for training or validation; raises ``UserError`` where it has no labels or no samples."""
     if not manifest.split(split).labelled:
         raise UserError(f"{folder}: the split {split!r} has no labels: a network cannot be trained on it")
+    if not manifest.split(split).samples:
+        raise UserError(f"{folder}: the split {split!r} is empty: all its cells were left out: build the shards anew")
     return SplitReader(folder, manifest, split)
 
 

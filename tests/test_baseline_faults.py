@@ -1,0 +1,45 @@
+"""The baseline: cells of several folds are not taken for one another; what it refuses."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.errors import UserError
+from contract.manifest import load_manifest
+from train.baseline import Config, run
+from train.baseline_scores import Scored, score
+
+
+def _cells(identities: tuple[str | None, ...]) -> Scored:
+    ids = tuple(map(str, range(len(identities))))
+    return Scored(ids, ids, identities, identities, np.array([0, 1]), np.array([0.2, 0.7]))
+
+
+def test_cells_of_nobody_in_different_folds_are_different_cells() -> None:
+    # Every fold counts its cells from 0.
+    parts = [_cells((None, "A")), _cells((None, "B"))]
+    together = Scored.joined(parts, [1, 2])
+    assert together.keys == ("fold1-0", "fold1-1", "fold2-0", "fold2-1")
+    people = score(together, 100).by_people
+    assert people is not None
+    assert people.people == 4
+    assert Scored.joined(parts[:1], [1]) is parts[0]
+
+
+@pytest.mark.parametrize("changes", [{"seed": 5_000_000_000}, {"seed": -1}, {"resamples": 99}])
+def test_a_seed_or_a_number_of_resamples_out_of_range_is_refused(shards: Path, tmp_path: Path, changes: dict) -> None:
+    (name, value), *_ = changes.items()
+    with pytest.raises(UserError, match=f"^--{name} {value}: must be "):
+        run(Config(shards=(shards,), artifacts=tmp_path / "out", **changes))
+
+
+def test_shards_whose_valid_split_is_empty_are_refused(shards: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(shards, tmp_path / "shards"))
+    manifest = load_manifest(folder)
+    splits = tuple(replace(split, samples=0) if split.name == "valid" else split for split in manifest.splits)
+    (folder / "manifest.json").write_text(replace(manifest, splits=splits).to_json())
+    with pytest.raises(UserError, match="'valid' is empty"):
+        run(Config(shards=(folder,), artifacts=tmp_path / "out", resamples=100))
