@@ -123,7 +123,7 @@ def _files(network: Any, card: ModelCard, images: Images, folder: Path | None) -
         paths = {"ours float32": folder / "model.onnx", "ours int8": folder / "model.int8.onnx"}
         refuse_missing(paths["ours float32"])
         return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
-    graph, normalise = translate(network, card), Normalise(card.mean, card.std)
+    graph, normalise = translate(network, card), Normalise.of(card)
     ranges = measure_ranges(fold_batch_norm(network), normalise, torch.from_numpy(images[:8]), ())
     return {"ours float32": finish(graph, card, "float32"), "ours int8": finish(quantize(graph, ranges), card, "int8")}
 

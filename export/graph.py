@@ -40,7 +40,7 @@ class ExportedNetwork(nn.Module):
 
     def __init__(self, network: ResNet, card: ModelCard) -> None:
         super().__init__()
-        self.normalise = Normalise(card.mean, card.std, card.training.get("standardise") is True)
+        self.normalise = Normalise.of(card)
         self.network = network
         self.register_buffer("temperature", torch.tensor([card.temperature]))
 

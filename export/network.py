@@ -143,7 +143,7 @@ def _publish_int8(
     """Everything in int8 first; where that fails the gate, with the first convolution in float32; else not at all."""
     sample = calibration_sample(cells.train)
     images = torch.from_numpy(np.stack([cells.train.image(i) for i in sample]))
-    normalise = Normalise(card.mean, card.std, card.training.get("standardise") is True)
+    normalise = Normalise.of(card)
     equalised = equalise(fold_batch_norm(network), normalise, images)
     keys = tuple(cells.train.samples[i].key for i in sample)
     gates: list[Gate] = []

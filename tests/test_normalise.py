@@ -1,9 +1,13 @@
 """Normalise against numpy in float64, and its background."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from contract.model_card import ModelCard
 from train.normalise import SMALLEST_VARIANCE, Normalise
 
 MEAN, STD = (160.5, 120.25, 180.0), (30.5, 41.0, 22.25)
@@ -18,6 +22,25 @@ def random_cells(n: int, size: int, seed: int) -> np.ndarray:
 def reference(images: np.ndarray) -> np.ndarray:
     tissue = (images != 0).any(axis=-1, keepdims=True)
     return np.where(tissue, (images.astype(np.float64) - MEAN) / STD, 0.0).transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("training", "standardise"), [({}, False), ({"standardise": False}, False), ({"standardise": True}, True)]
+)
+def test_a_card_says_how_its_network_s_pixels_are_normalised(
+    card: ModelCard, training: dict, standardise: bool
+) -> None:
+    images = torch.from_numpy(random_cells(3, 11, seed=2))
+    found = Normalise.of(replace(card, mean=MEAN, std=STD, training=training))(images)
+    assert torch.equal(found, Normalise(MEAN, STD, standardise)(images))
+
+
+@pytest.mark.parametrize("module", ["benchmarks/inference.py", "export/graph.py", "export/network.py"])
+def test_who_has_a_card_normalises_by_it(module: str) -> None:
+    # Mean and deviation alone would forget whether images are standardised.
+    text = (Path(__file__).parents[1] / module).read_text(encoding="utf-8")
+    assert "Normalise.of(card)" in text
+    assert "Normalise(" not in text
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
@@ -90,3 +113,11 @@ def test_an_almost_even_colour_is_standardised_as_in_float64(colour: tuple[int, 
     normalise = Normalise(MEAN, STD, standardise=True)
     found = normalise(torch.from_numpy(images))
     assert (found - normalise.double()(torch.from_numpy(images))).abs().max() < 1e-5
+
+
+def test_an_even_colour_that_is_no_whole_number_stays_almost_zero() -> None:
+    # As in training, where pixels are jittered and interpolated; see standardise_cells.
+    colours = torch.rand((16, 3, 1, 1), generator=torch.Generator().manual_seed(0)) * 254 + 1
+    pixels = colours.expand(16, 3, 112, 112).contiguous(memory_format=torch.channels_last)
+    found = Normalise(MEAN, STD, standardise=True).masked(pixels, torch.ones(16, 1, 112, 112))
+    assert 0 < found.abs().max() < 1e-3

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from contract.model_card import ModelCard
+
 SMALLEST_VARIANCE = 1e-4  # of standardised cells, in units of the training split's variance
 
 
@@ -23,6 +25,11 @@ class Normalise(nn.Module):
         self.standardise = standardise
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    @classmethod
+    def of(cls, card: ModelCard) -> "Normalise":
+        """As the network of ``card`` was trained with."""
+        return cls(card.mean, card.std, card.training.get("standardise") is True)  # older runs had no such choice
 
     def forward(self, images: Tensor) -> Tensor:
         pixels = self.planes(images)
@@ -50,8 +57,10 @@ class Normalise(nn.Module):
 def standardise_cells(pixels: Tensor, mask: Tensor, smallest_variance: Tensor) -> Tensor:
     """Per image and channel: cell pixels of float ``[N, 3, H, W]`` to mean 0 and std 1; an even colour to 0.
 
-    Pixels are whole numbers of 0..255: float32 adds 65,793 of the brightest exactly, a full image of 256 px and more
-    of a cell's, so that an even colour has no remainder which the division by a small deviation would blow up.
+    In validation and in the ONNX graph pixels are whole numbers of 0..255: float32 adds 65,793 of the brightest
+    exactly, a full image of 256 px and more of a cell's, so that an even colour has no remainder which the division by
+    a small deviation would blow up. In training they are floats, jittered in stain and interpolated: sums round, and
+    an even colour keeps less than 0.001.
     """
     count = mask.sum(dim=(2, 3), keepdim=True).clamp(min=1)
     centred = (pixels - (pixels * mask).sum(dim=(2, 3), keepdim=True) / count) * mask
