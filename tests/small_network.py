@@ -1,7 +1,13 @@
 """A network of two thousand weights for tests of the loop: convolution, BatchNorm and a classifier, as in a ResNet."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
 import torch
 from torch import Tensor, nn
+
+import train.run
 
 
 class SmallNetwork(nn.Module):
@@ -15,3 +21,17 @@ class SmallNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(torch.relu(self.bn1(self.conv1(x))).mean(dim=(2, 3)))
+
+
+@contextmanager
+def small_runs() -> Iterator[None]:
+    """Runs inside the block train it, on one thread.
+
+    Sums of floats depend on how threads share them: one thread makes runs comparable bit by bit.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
+        yield
+    torch.set_num_threads(threads)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from contract.errors import UserError
-from train.history import Epoch, best_epoch, finished, read_history, write_history
+from train.config import Config
+from train.history import Epoch, best_epoch, finished, not_bettered, read_history, write_history
 
 ROWS = [
     Epoch(1, 0.693147, 0.5, 0.7, 0.416667, 0.55, 0.25, 0.025, 40, 1.5, 120.25),
@@ -54,12 +55,12 @@ HEADER = ",".join(field.name for field in fields(Epoch))
 def test_other_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "history.csv"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"history\.csv: not a history"):
+    with pytest.raises(UserError, match=r"history\.csv: (not a history|cannot be read: not UTF-8 text)"):
         read_history(path)
 
 
 def test_missing_file_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"history\.csv: not a history"):
+    with pytest.raises(UserError, match=r"history\.csv: no such file"):
         read_history(tmp_path / "history.csv")
 
 
@@ -100,13 +101,33 @@ def test_the_best_epoch_is_one_of_the_largest_size() -> None:
 )
 def test_run_ends_after_its_epochs_or_its_patience(accuracies: list[float], patience: int, end: bool) -> None:
     rows = [row(i + 1, accuracy) for i, accuracy in enumerate(accuracies)]
-    assert finished(rows, 4, patience) is end
+    assert finished(rows, Config(epochs=4, patience=patience)) is end
 
 
 def test_patience_counts_from_the_best_epoch_of_the_largest_size() -> None:
     rows = [row(1, 0.9, size=33), row(2, 0.5), row(3, 0.4)]
-    assert not finished(rows, 9, 2)
-    assert finished([*rows, row(4, 0.4)], 9, 2)
+    assert not finished(rows, Config(epochs=9, patience=2))
+    assert finished([*rows, row(4, 0.4)], Config(epochs=9, patience=2))
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best"),
+    [
+        ([0.9, 0.8, 0.8], None),  # the first cycle is over
+        ([0.9, 0.8, 0.8, 0.5, 0.6], None),  # worse than the first cycle, and better all the time
+        ([0.9, 0.8, 0.8, 0.5, 0.6, 0.6], None),
+        ([0.9, 0.8, 0.8, 0.5, 0.6, 0.6, 0.6], 5),
+        ([0.9, 0.8, 0.8, 0.5, 0.6, 0.6, 0.7], None),
+        ([0.9, 0.8, 0.8, 0.5, 0.6, 0.7, 0.8, 0.8, 0.8], None),  # all epochs are done
+    ],
+)
+def test_patience_counts_anew_in_every_cycle(accuracies: list[float], best: int | None) -> None:
+    rows, config = (
+        [row(i + 1, accuracy) for i, accuracy in enumerate(accuracies)],
+        Config(epochs=3, cycles=2, patience=2),
+    )
+    assert not_bettered(rows, config) == (None if best is None else rows[best - 1])
+    assert finished(rows, config) is (best is not None or len(rows) == 9)
 
 
 def test_metrics_are_those_on_valid_that_are_defined() -> None:

@@ -159,8 +159,12 @@ def test_run_stops_when_its_patience_ends(
     train_network(config)
     assert [row.valid_accuracy for row in read_history(tmp_path / "resnet18" / "history.csv")] == [0.5, 0.75, 0.6, 0.7]
     assert torch.load(tmp_path / "resnet18" / "best.pt", weights_only=True)["card"].count('"epoch": 2')
+    stopped = "resnet18: stopped by --patience 2 after 4 of 5 epochs: none after epoch 2 was better\n"
+    assert stopped in capsys.readouterr().out
     train_network(config)
-    assert "already trained for 4 epochs" in capsys.readouterr().out
+    assert f"already trained for 4 epochs in {tmp_path / 'resnet18'}; --force trains anew\n{stopped}" in (
+        capsys.readouterr().out
+    )
 
 
 def test_run_uses_class_weights_where_asked(shards: Path, tmp_path: Path, manifest: Manifest) -> None:

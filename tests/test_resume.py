@@ -1,6 +1,5 @@
 """Whole runs: what one leaves, that an interruption leaves no trace, and what is never overwritten."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 from equality import assert_equal
-from small_network import SmallNetwork
+from small_network import SmallNetwork, small_runs
 
 import train.loop
-import train.run
 from contract.errors import UserError
 from contract.manifest import Manifest
 from train.checkpoint import load_checkpoint
@@ -31,14 +29,9 @@ FILES = {"best.pt", "last.pt", "history.csv", "config.json", "run.json", "accura
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _small_network_on_one_thread() -> Iterator[None]:
-    """Sums of floats depend on how threads share them: one thread makes runs comparable bit by bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
+def _small_runs() -> Iterator[None]:
+    with small_runs():
         yield
-    torch.set_num_threads(threads)
 
 
 def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:
@@ -173,25 +166,6 @@ def test_resuming_with_another_setting_says_what_differs(
 ) -> None:
     with pytest.raises(UserError, match=rf"cannot be resumed.*{words}.*--force"):
         train_network(config_of(shards, interrupted, resume=True, **changes))
-
-
-def test_a_finished_run_given_a_cycle_ends_as_one_that_had_it_from_the_start(
-    finished: Path, shards: Path, tmp_path: Path
-) -> None:
-    artifacts = copy_of(finished, tmp_path)
-    train_network(config_of(shards, artifacts, resume=True, cycles=2))
-    train_network(config_of(shards, tmp_path / "whole", cycles=2))
-    for name in ("last.pt", "best.pt"):
-        card_found, found = load_checkpoint(artifacts / "resnet18" / name)
-        card_wanted, wanted = load_checkpoint(tmp_path / "whole" / "resnet18" / name)
-        assert replace(card_found, versions={}) == replace(card_wanted, versions={})
-        assert_equal({**found, "card": None}, {**wanted, "card": None})
-    assert len(wanted_rows := read_history(artifacts / "resnet18" / "history.csv")) == 6
-    assert [row.epoch for row in wanted_rows] == [1, 2, 3, 4, 5, 6]
-    record = json.loads((artifacts / "resnet18" / "config.json").read_text())
-    assert record["config"]["cycles"] == 2
-    with pytest.raises(UserError, match="cycles 2 -> 1"):
-        train_network(config_of(shards, artifacts, resume=True))
 
 
 def test_resuming_on_other_shards_is_refused(interrupted: Path, shards: Path, tmp_path: Path) -> None:

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 import torch
-from small_network import SmallNetwork
+from small_network import small_runs
 
 import train.cli
 import train.loop
-import train.run
 from contract.errors import UserError
 from train.checkpoint import load_checkpoint
 from train.config import Config
@@ -33,13 +32,9 @@ STEPS = 3  # of an epoch; two epochs
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _small_network_on_one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
+def _small_runs() -> Iterator[None]:
+    with small_runs():
         yield
-    torch.set_num_threads(threads)
 
 
 def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:

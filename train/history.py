@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from contract.errors import UserError
+from contract.files import read_text
 from contract.publish import publish_text
+from train.config import Config
+from train.schedule import all_epochs, cycle_of
 
 NAME = "history.csv"
 
@@ -44,10 +47,21 @@ def best_epoch(history: list[Epoch]) -> Epoch:
     return min((row for row in history if row.size == largest), key=lambda row: (-row.valid_accuracy, row.valid_loss))
 
 
-def finished(history: list[Epoch], epochs: int, patience: int) -> bool:
-    """Whether all epochs are done, or, with ``patience`` above zero, so many have brought none better than the best."""
-    impatient = bool(patience and history) and len(history) - best_epoch(history).epoch >= patience
-    return len(history) >= epochs or impatient
+def finished(history: list[Epoch], config: Config) -> bool:
+    """Whether all epochs are done, or patience has ended the run before."""
+    return len(history) >= all_epochs(config) or not_bettered(history, config) is not None
+
+
+def not_bettered(history: list[Epoch], config: Config) -> Epoch | None:
+    """The best epoch where patience ends the run, as so many after it were no better; ``None`` where it goes on.
+
+    Only the epochs of the cycle count that the next one belongs to: after a warm restart all are worse for a while.
+    """
+    rows = history[cycle_of(config, len(history) + 1).before :]
+    if not config.patience or not rows or len(history) >= all_epochs(config):
+        return None
+    best = best_epoch(rows)
+    return best if len(history) - best.epoch >= config.patience else None
 
 
 def write_history(path: Path, rows: list[Epoch]) -> None:
@@ -61,11 +75,10 @@ def write_history(path: Path, rows: list[Epoch]) -> None:
 
 def read_history(path: Path) -> list[Epoch]:
     """Read the rows back; raises ``UserError`` for a file that is not a history."""
-    kinds = {field.name: field.type for field in fields(Epoch)}
+    kinds, text = {field.name: field.type for field in fields(Epoch)}, read_text(path)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [Epoch(**{k: kinds[k](v) for k, v in row.items()}) for row in csv.DictReader(file)]  # type: ignore[operator]
-    except (KeyError, TypeError, ValueError, OSError):
+        rows = [Epoch(**{k: kinds[k](v) for k, v in row.items()}) for row in csv.DictReader(io.StringIO(text))]  # type: ignore[operator]
+    except (KeyError, TypeError, ValueError, csv.Error):
         raise UserError(f"{path}: not a history of training") from None
     if not rows:
         raise UserError(f"{path}: not a history of training: without a row")

@@ -13,7 +13,7 @@ from train.curves import draw_run
 from train.data import Batch
 from train.finite import CHECK_EVERY, check_losses
 from train.geometry import resize
-from train.history import Epoch, finished
+from train.history import Epoch, finished, not_bettered
 from train.interrupt import Interruption
 from train.log import curves, progress_bar, show
 from train.mix import mix
@@ -35,9 +35,10 @@ def train(config: Config, processes: Processes | None = None) -> Path:
     run = Run(config, processes)
     if not start(run):
         run.tell(f"already trained for {len(run.history)} epochs in {run.folder}; --force trains anew")
+        tell_end(run)
         return run.folder
     with Interruption() as interruption, curves(run) as writer:
-        while not finished(run.history, all_epochs(config), config.patience):
+        while not finished(run.history, config):
             phase = run.phase or run.new_phase(len(run.history) + 1)
             train_epoch(run, phase, interruption)
             scores = evaluate(run, run.ema.model, phase.size)
@@ -45,10 +46,19 @@ def train(config: Config, processes: Processes | None = None) -> Path:
             save_epoch(run)
             show(run, writer)
             run.stop_if_asked(interruption, f"after epoch {phase.epoch} of {all_epochs(config)}")
+    tell_end(run)
     if run.processes.first:
         draw_run(run.history, run.folder / "accuracy.png", config.arch, run.manifest.dataset)
         write_run_record(run.folder, config, run.card(), run.history, run.processes.ranks)
     return run.folder
+
+
+def tell_end(run: Run) -> None:
+    """Say so where patience ended the run before its last epoch."""
+    best = not_bettered(run.history, run.config)
+    if best is not None:
+        done = f"after {len(run.history)} of {all_epochs(run.config)} epochs"
+        run.tell(f"stopped by --patience {run.config.patience} {done}: none after epoch {best.epoch} was better")
 
 
 def train_epoch(run: Run, phase: Phase, interruption: Interruption) -> None:

@@ -20,7 +20,6 @@ from train.history import Epoch, best_epoch, finished, write_history
 from train.run import Phase, Run
 from train.run_record import NAME as RUN_RECORD
 from train.run_record import write_start_record
-from train.schedule import all_epochs
 
 LAST, BEST = "last.pt", "best.pt"
 
@@ -36,7 +35,7 @@ def start(run: Run) -> bool:
             raise UserError(f"{last}: a run is there already: --resume goes on with it, --force replaces it")
         grown = _load(run)
         if not grown:
-            return not (finished(run.history, all_epochs(run.config), run.config.patience) and record.is_file())
+            return not (finished(run.history, run.config) and record.is_file())
         _tell_best_of_cycles(run)
     if run.processes.first:
         record.unlink(missing_ok=True)  # it speaks of the run that is replaced, or given more cycles
