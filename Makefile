@@ -13,7 +13,6 @@ NETWORKS := resnet18 resnet50 resnet152
 SYNTHETIC := artifacts/synthetic
 COMMON = $(FLAGS) $(if $(FORCE),--force)
 
-.DELETE_ON_ERROR:
 .PHONY: synthetic help setup shards verify audit preview train baseline export evaluate course publish demo demo-web report handin test bench bench-loader bench-train bench-inference format clean
 
 synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synthetic cells: draw, build, train, export, evaluate
@@ -50,9 +49,12 @@ train: $(SETUP)  ## train a network, or go on training it: make train ARCH=resne
 baseline: $(SETUP)  ## the classical baseline, in a minute (SHARDS="f1 f2 ...": folds, scored together)
 	$(PY) -m train baseline --shards $(SHARDS) --artifacts "$(ARTIFACTS)" $(if $(SEED),--seed $(SEED)) $(FLAGS)
 
-TRAINED := $(foreach n,$(NETWORKS),$(wildcard $(ARTIFACTS)/$(n)/best.pt))
-export: $(SETUP) $(TRAINED:best.pt=model.onnx)  ## export every trained network to ONNX, verified (DATA=folder: the raw file also on its raw cells)
-	@test -n "$(TRAINED)" || $(PY) -m export --artifacts "$(ARTIFACTS)" --shards $(SHARDS)
+# A variable that this command names, and not its default: what was exported before does not know it.
+named = $(filter command%,$(origin $(1)))
+ASKED := $(if $(and $(call named,ARCH),$(filter-out all,$(ARCH))),$(ARCH),$(NETWORKS))
+TRAINED := $(foreach n,$(ASKED),$(wildcard $(ARTIFACTS)/$(n)/best.pt))
+export: $(SETUP) $(TRAINED:best.pt=model.onnx)  ## export every trained network to ONNX, verified; ARCH=resnet50: that one (DATA=folder: the raw file also on its raw cells)
+	@test -n "$(TRAINED)" || $(PY) -m export $(if $(call named,ARCH),--arch "$(ARCH)") --artifacts "$(ARTIFACTS)" --shards $(SHARDS)
 
 evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python evaluate/run.py)
 	$(PY) evaluate/run.py --shards $(SHARDS) --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
@@ -78,7 +80,7 @@ course: $(SETUP)  ## everything of docs/results/course again, a few hours on 2 c
 	  $(MAKE) shards SPLIT=given SIZE=$${size%px} SHARDS=$$folder FLAGS="$(COURSE_FLAGS_shards)" || exit; done
 	$(foreach n,$(NETWORKS),$(MAKE) train ARCH=$(n) SHARDS=$(SHARDS)/$(call px,$(n))px FLAGS="$(COURSE_FLAGS_$(n))" &&) true
 	$(MAKE) baseline SHARDS=$(BASELINE_SHARDS) FLAGS=
-	$(MAKE) export SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_export)"
+	$(MAKE) export ARCH=all SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_export)"
 	$(MAKE) evaluate SHARDS="$(BASELINE_SHARDS) $(filter-out $(BASELINE_SHARDS),$(COURSE_SHARDS))" FLAGS="$(COURSE_FLAGS_evaluate)"
 	$(MAKE) publish
 
@@ -141,9 +143,11 @@ $(SETUP_DEV): requirements-dev.txt $(SETUP)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-# What asks for more than the file that is there makes it anew.
+# What asks for more than the file that is there makes it anew. Nothing deletes a file whose command fails or is stopped: every
+# room publishes by rename, model.onnx after its variants, so what lies there is whole and an export that broke off is made again.
 .PHONY: anew
-$(ARTIFACTS)/%/model.onnx: $(ARTIFACTS)/%/best.pt $(if $(DATA)$(FLAGS)$(FORCE),anew) | $(SETUP)
+.PRECIOUS: $(ARTIFACTS)/%/model.onnx
+$(ARTIFACTS)/%/model.onnx: $(ARTIFACTS)/%/best.pt $(if $(DATA)$(FLAGS)$(FORCE)$(call named,SHARDS),anew) | $(SETUP)
 	$(PY) -m export --arch $* --artifacts "$(ARTIFACTS)" --shards $(SHARDS) $(if $(DATA),--data "$(DATA)") $(FLAGS)
 
 # The synthetic line: small and brief, in a folder of its own, so that it never mixes with real cells.

@@ -72,3 +72,46 @@ def test_export_is_made_anew_with_the_folder_of_raw_images(tmp_path: Path) -> No
     plan = _make("-n", "export", artifacts, "DATA=my cells", "FLAGS=--operating-point 0.95").stdout
     assert f'-m export --arch resnet50 --artifacts "{tmp_path}"' in plan
     assert '--data "my cells" --operating-point 0.95' in plan
+
+
+def _trained(folder: Path, *archs: str) -> str:
+    """Networks that are trained and, after that, exported; returns ``ARTIFACTS=...``."""
+    for arch in archs:
+        (folder / arch).mkdir(parents=True)
+        for name in ("best.pt", "model.onnx"):
+            (folder / arch / name).write_text("earlier")
+    return f"ARTIFACTS={folder}"
+
+
+def _exports(*arguments: str) -> list[str]:
+    """What ``make export`` would run, one command a network."""
+    plan = _make("-n", "export", *arguments).stdout
+    return [line for line in plan.splitlines() if "-m export" in line and not line.startswith("test")]
+
+
+def test_export_is_made_anew_with_shards_that_are_named(tmp_path: Path) -> None:
+    artifacts = _trained(tmp_path, "resnet18", "resnet50")
+    assert _exports(artifacts) == []
+    found = _exports(artifacts, "SHARDS=right also")
+    assert [re.findall(r"--arch (\S+) .*--shards right also ", line) for line in found] == [["resnet18"], ["resnet50"]]
+
+
+def test_export_of_one_network_leaves_the_others(tmp_path: Path) -> None:
+    artifacts = _trained(tmp_path, "resnet18", "resnet50")
+    (found,) = _exports(artifacts, "FORCE=1", "ARCH=resnet50")
+    assert "--arch resnet50 " in found
+    assert len(_exports(artifacts, "FORCE=1", "ARCH=all")) == len(_exports(artifacts, "FORCE=1")) == 2
+    untrained = _make("-n", "export", artifacts, "ARCH=resnet152").stdout
+    assert '-m export --arch "resnet152"' in untrained, "the command says what is missing"
+
+
+@pytest.mark.parametrize("end", ["exit 2", "kill -INT $PPID; sleep 1", "kill -TERM $PPID; sleep 1"])
+def test_a_step_that_fails_or_is_stopped_after_publishing_deletes_nothing(tmp_path: Path, end: str) -> None:
+    artifacts = _trained(tmp_path / "artifacts", "resnet50")
+    model = tmp_path / "artifacts" / "resnet50" / "model.onnx"
+    stub = tmp_path / "python"
+    stub.write_text(f"#!/bin/sh\necho newer > {model}\n{end}\n")
+    stub.chmod(0o755)
+    done = _make("export", artifacts, "FORCE=1", f"PY={stub}")
+    assert done.returncode != 0
+    assert model.read_text() == "newer\n"
