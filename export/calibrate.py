@@ -96,23 +96,29 @@ def choose_threshold(probability: NDArray[np.float64], labels: Labels, point: Op
 
 
 @dataclass(frozen=True)
+class People:
+    """Whose each cell is."""
+
+    of_cells: Sequence[str]
+    known: bool  # ids of one person are joined (identities); else these are subject ids, and several may be one person
+
+
+@dataclass(frozen=True)
 class Scores:
     """Metrics of a file on the validation split, by name, and 95 % intervals of those that are shares, and of AUROC.
 
-    ``NAME`` takes images for independent: Wilson's for a share, bootstrap for AUROC. ``NAME_people`` draws people anew.
+    ``NAME`` takes images for independent: Wilson's for a share, bootstrap for AUROC. ``NAME_identities`` draws people
+    anew, ``NAME_subjects`` subject ids, where nothing more is known.
     """
 
     metrics: dict[str, float]
     intervals: dict[str, Interval]
 
 
-def score(
-    logits: Logits, labels: Labels, temperature: float, threshold: float, people: Sequence[str] | None = None
-) -> Scores:
+def score(logits: Logits, labels: Labels, temperature: float, threshold: float, people: People | None = None) -> Scores:
     """Accuracy, sensitivity, specificity, AUROC, mean cross-entropy and expected calibration error (Guo et al.).
 
-    Those of an absent class are left out; so are intervals over people where ``people``, the person of each cell, is
-    ``None``.
+    Those of an absent class are left out; so are intervals over ``people`` where they are ``None``.
     """
     probability, blast = probabilities(logits, temperature), labels == 1
     correct = (probability >= threshold) == blast
@@ -132,13 +138,14 @@ def score(
             weighted_share(correct, among[name], weights)
             if name in among
             else weighted_ranks(blast, probability, weights)[0]
-            for weights in resamples(people, len(labels), stream)
+            for weights in resamples(people.of_cells if people else None, len(labels), stream)
         ]
         return percentile_interval(np.concatenate(parts)) if parts else None
 
     found = {name: wilson_interval(int(correct[cells].sum()), int(cells.sum())) for name, cells in among.items()}
     by_bootstrap = {name: drawn_anew(name, IMAGES) for name in scored if name not in among}
-    by_people = {f"{name}_people": drawn_anew(name, PEOPLE) for name in scored}
+    drawn = "identities" if people and people.known else "subjects"
+    by_people = {f"{name}_{drawn}": drawn_anew(name, PEOPLE) for name in scored}
     found |= {name: interval for name, interval in (by_bootstrap | by_people).items() if interval is not None}
     return Scores(metrics, found)
 

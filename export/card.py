@@ -6,8 +6,12 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from contract.errors import UserError
+from contract.files import read_bytes
 from contract.model_card import METADATA_KEY, ModelCard
 from contract.model_file import check_seal
+
+# By the end of an interval's name: what was drawn anew. "people" is of older cards, which do not say which of the two.
+DRAWN = {"identities": "people", "subjects": "subject ids", "people": "people or subject ids"}
 
 
 def show_card(path: Path) -> None:
@@ -19,7 +23,7 @@ def load_card(path: Path) -> ModelCard:
     """Read the card of an ONNX file whose seal holds."""
     if not path.is_file():
         raise UserError(f"{path}: no such file: export the network first (make export)")
-    data = path.read_bytes()
+    data = read_bytes(path)
     check_seal(data, str(path))
     try:
         model = onnx.load_from_string(data)
@@ -85,7 +89,8 @@ def _raw_cells(card: ModelCard) -> list[str]:
 
 
 def _metric(name: str, value: float, intervals: dict[str, tuple[float, float]]) -> str:
-    said = {"": intervals.get(name), "; people drawn anew: ": intervals.get(f"{name}_people")}
+    said = {"": intervals.get(name)}
+    said |= {f"; {drawn} drawn anew: ": intervals.get(f"{name}_{end}") for end, drawn in DRAWN.items()}
     spread = "".join(f"{word}{found[0]:.4f} to {found[1]:.4f}" for word, found in said.items() if found)
     return f"{name} {value:.4f}" + (f" ({spread})" if spread else "")
 

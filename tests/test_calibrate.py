@@ -14,6 +14,7 @@ from contract.errors import UserError
 from evaluate.bootstrap import score_with_intervals
 from export.calibrate import (
     OperatingPoint,
+    People,
     choose_threshold,
     cross_entropy,
     fit_temperature,
@@ -181,13 +182,13 @@ def test_nonsense_is_no_operating_point(text: str) -> None:
 def test_scores_and_their_intervals_are_those_of_the_report() -> None:
     logits, labels = drawn(4)
     people = [f"p{i % 9}" for i in range(N)]
-    found = score(logits, labels, 2.0, 0.4, people)
+    found = score(logits, labels, 2.0, 0.4, People(people, True))
     probability = probabilities(logits, 2.0)
     report = score_with_intervals(labels, probability.astype(np.float32), 0.4, people)
     for name in ("accuracy", "sensitivity", "specificity", "auroc"):
         wanted = getattr(report, name)
         assert found.metrics[f"valid_{name}"] == pytest.approx(wanted.value)
-        assert found.intervals[f"valid_{name}_people"] == pytest.approx(wanted.clustered)
+        assert found.intervals[f"valid_{name}_identities"] == pytest.approx(wanted.clustered)
     assert found.intervals["valid_auroc"] == pytest.approx(report.auroc.by_image)
     assert found.metrics["valid_auroc"] == roc_auc_score(labels, probability)
     assert found.metrics["valid_loss"] == pytest.approx(log_loss(labels, probability))
@@ -196,9 +197,17 @@ def test_scores_and_their_intervals_are_those_of_the_report() -> None:
 def test_intervals_over_people_are_left_out_where_there_are_none_to_draw() -> None:
     logits, labels = drawn(4)
     shares = {f"valid_{name}" for name in ("accuracy", "sensitivity", "specificity", "auroc")}
-    for people in (None, ["one"] * N):
+    for people in (None, People(["one"] * N, True)):
         assert set(score(logits, labels, 1.0, 0.5, people).intervals) == shares
-    one_class = score(logits, np.ones(N, np.int64), 1.0, 0.5, [str(i) for i in range(N)])
-    names = {f"valid_{name}{kind}" for name in ("accuracy", "sensitivity") for kind in ("", "_people")}
+    one_class = score(logits, np.ones(N, np.int64), 1.0, 0.5, People([str(i) for i in range(N)], True))
+    names = {f"valid_{name}{kind}" for name in ("accuracy", "sensitivity") for kind in ("", "_identities")}
     assert set(one_class.intervals) == names
     assert "valid_auroc" not in one_class.metrics
+
+
+def test_intervals_say_whether_people_or_subject_ids_were_drawn() -> None:
+    logits, labels = drawn(4)
+    of_cells = [f"p{i % 9}" for i in range(N)]
+    people, ids = (score(logits, labels, 1.0, 0.5, People(of_cells, known)).intervals for known in (True, False))
+    assert people["valid_accuracy_identities"] == ids["valid_accuracy_subjects"]
+    assert {name for name in ids if "identities" in name} == {name for name in people if "subjects" in name} == set()

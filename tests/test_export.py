@@ -192,12 +192,13 @@ def test_second_export_gives_the_same_bytes(exported: Exported) -> None:
     assert to_onnx(exported.network, stated) == exported.path.read_bytes()
 
 
-def test_card_has_intervals_of_people_and_auroc(exported: Exported) -> None:
+def test_card_has_intervals_of_subject_ids_and_auroc(exported: Exported) -> None:
     stated = load_card(exported.path)
-    names = {f"valid_{name}{kind}" for name in ("accuracy", "auroc") for kind in ("", "_people")}
+    names = {f"valid_{name}{kind}" for name in ("accuracy", "auroc") for kind in ("", "_subjects")}
     assert names <= set(stated.intervals)
+    assert not any("_people" in name or "_identities" in name for name in stated.intervals), "identities are unknown"
     for name in ("valid_accuracy", "valid_auroc"):
-        low, high = stated.intervals[f"{name}_people"]
+        low, high = stated.intervals[f"{name}_subjects"]
         assert low <= stated.metrics[name] <= high
 
 

@@ -3,12 +3,12 @@
 import dataclasses
 from pathlib import Path
 
-import export.network
 from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from contract.manifest import Manifest
 from contract.model_card import ModelCard
 from contract.recipe import Recipe
+from export.source import open_cells
 
 
 def test_a_network_s_own_shards_are_found_among_several(
@@ -16,11 +16,11 @@ def test_a_network_s_own_shards_are_found_among_several(
 ) -> None:
     other, _ = build(read_dataset(synthetic_data), Recipe(size=33), tmp_path / "other", workers=1, force=False)
     folders = (tmp_path / "nowhere", tmp_path / "other", shards)
-    found = export.network._open_cells(folders, card)
+    found = open_cells(folders, card)
     assert found is not None
     assert found.valid.folder == shards
     assert (found.valid.size, len(found.train)) == (40, manifest.split("train").samples)
-    theirs = export.network._open_cells(folders, dataclasses.replace(card, manifest_digest=other.digest))
+    theirs = open_cells(folders, dataclasses.replace(card, manifest_digest=other.digest))
     assert theirs is not None
     assert theirs.valid.folder == tmp_path / "other"
-    assert export.network._open_cells(folders[:2], card) is None
+    assert open_cells(folders[:2], card) is None
