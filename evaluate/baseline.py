@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from contract.baseline import CARD, COLUMNS, NAME, BaselineCard, predictions_name
 from contract.errors import UserError
 from contract.files import read_bytes
-from evaluate.metrics import decide
-from evaluate.predictions import Cells, Predictions
+from evaluate.predictions import Cells, Predictions, decide
 from evaluate.shard_folders import ShardFolder, positions_of
 
 AGAIN = "make baseline (or --no-baseline leaves it out)"

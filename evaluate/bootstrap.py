@@ -18,7 +18,8 @@ from contract.bootstrap import (
     weighted_f1,
     weighted_ranks,
 )
-from evaluate.metrics import BINS, NAMES, Labels, Probability, bin_of, decide, score
+from evaluate.metrics import BINS, NAMES, Labels, Probability, bin_of, score
+from evaluate.predictions import decide
 from evaluate.report_record import Estimate, Scores
 
 

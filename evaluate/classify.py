@@ -13,6 +13,8 @@ from build_shards.preprocess import Crop, preprocess
 from contract.errors import UserError
 from contract.recipe import Recipe
 from evaluate.cell_image import CellImage
+from evaluate.ensemble import ensemble_threshold, mean_probability
+from evaluate.predictions import decide
 from evaluate.predictor import Predictor, find_networks
 from evaluate.report_record import ARCHS
 from evaluate.unlike import Concern, TrainingRange, concerns, load_range
@@ -115,11 +117,11 @@ def _ask(predictor: Predictor, crop: NDArray[np.uint8]) -> Opinion:
 
 
 def _ensemble(opinions: list[Opinion], classes: tuple[str, ...]) -> Opinion:
-    """The mean of the networks' calibrated probabilities, against the mean of their thresholds."""
-    probability = float(np.mean([opinion.probability for opinion in opinions]))
-    threshold = float(np.mean([opinion.threshold for opinion in opinions]))
-    label = int(probability >= threshold)
-    return Opinion(label, classes[label], probability, threshold, sum(o.milliseconds for o in opinions), None, None)
+    """What a report's ensemble says of the same cell."""
+    probability = mean_probability([np.array([opinion.probability], np.float32) for opinion in opinions])
+    threshold = ensemble_threshold([opinion.threshold for opinion in opinions])
+    label, milliseconds = int(decide(probability, threshold)[0]), sum(opinion.milliseconds for opinion in opinions)
+    return Opinion(label, classes[label], float(probability[0]), threshold, milliseconds, None, None)
 
 
 def _int8(path: Path) -> Path:

@@ -1,12 +1,12 @@
-"""The ensemble: the mean of its members' calibrated probabilities."""
+"""The ensemble: the mean of its members' calibrated probabilities, in reports and in demonstrations alike."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.errors import UserError
-from evaluate.metrics import decide
-from evaluate.predictions import Predictions
+from evaluate.predictions import Predictions, decide
 
 
 def ensemble_threshold(thresholds: Sequence[float]) -> float:
@@ -14,20 +14,21 @@ def ensemble_threshold(thresholds: Sequence[float]) -> float:
     return float(np.mean(thresholds))
 
 
+def mean_probability(members: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The mean of the members' probabilities ``[N]``, summed in double precision and rounded once."""
+    return np.mean(np.stack(members).astype(np.float64), axis=0).astype(np.float32)
+
+
 def average(members: Sequence[Predictions], threshold: float) -> Predictions:
     """The ensemble's predictions; raises ``UserError`` where the members did not see the same cells."""
     first = members[0]
     if any(member.cells.keys != first.cells.keys for member in members):
         raise UserError("ensemble: the networks did not predict the same cells in the same order")
-    probability = _mean([member.probability for member in members])
+    probability = mean_probability([member.probability for member in members])
     return Predictions(
         cells=first.cells,
         logits=None,
-        uncalibrated=_mean([member.uncalibrated for member in members]),
+        uncalibrated=mean_probability([member.uncalibrated for member in members]),
         probability=probability,
         verdicts=decide(probability, threshold),
     )
-
-
-def _mean(values: Sequence[np.ndarray]) -> np.ndarray:
-    return np.mean(np.stack(values).astype(np.float64), axis=0).astype(np.float32)

@@ -21,17 +21,13 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from evaluate.predictions import decide
 from evaluate.report_record import Bin, Reliability, Scores, ThresholdRow
 
 Labels = NDArray[np.int64]
 Probability = NDArray[np.float32]
 NAMES = tuple(field.name for field in fields(Scores))
 BINS = 10  # of a reliability diagram and of the ECE, of equal width
-
-
-def decide(probability: Probability, threshold: float) -> Labels:
-    """The verdicts, int64 ``[N]``: 1 where a probability reaches the threshold, both in single precision."""
-    return (probability >= np.float32(threshold)).astype(np.int64)
 
 
 def score(labels: Labels, probability: Probability, threshold: float) -> dict[str, float | None]:

@@ -118,6 +118,11 @@ def blast_probability(logits: NDArray[np.float32], temperature: float) -> NDArra
     return (0.5 * (1 + np.tanh(gap / 2))).astype(np.float32)  # no overflow at either end
 
 
+def decide(probability: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
+    """The verdicts, int64 ``[N]``: 1 where a probability reaches the threshold, both in single precision."""
+    return (probability >= np.float32(threshold)).astype(np.int64)
+
+
 def read_predictions(path: Path) -> Predictions:
     """Read a CSV of ``to_csv`` back; raises ``UserError`` for a file that is none."""
     try:

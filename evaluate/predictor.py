@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from contract.errors import UserError
 from evaluate.model_check import IMAGES, read_model
+from evaluate.predictions import decide
 
 BATCH = 64  # images at once: memory stays bounded whatever is asked
 LARGEST_SIDE = 8192  # px of a raw image, for the same reason
@@ -31,7 +32,7 @@ class Prediction:
     @property
     def labels(self) -> NDArray[np.int64]:
         """The verdicts, int64 ``[N]``: 1 where the probability of a blast reaches the threshold."""
-        return (self.probability >= self.threshold).astype(np.int64)
+        return decide(self.probability, self.threshold)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from evaluate import classify
 from evaluate.agreement import compare_pairs, holm, mcnemar
 from evaluate.ensemble import average, ensemble_threshold
 from evaluate.gallery import MOST, confident_errors, error_picture, evidence_map, paint_evidence, split_picture
-from evaluate.metrics import decide
-from evaluate.predictions import Cells, Predictions, read_predictions
+from evaluate.predictions import Cells, Predictions, decide, read_predictions
 from evaluate.subjects import majority_vote, subject_rows
 
 LABELS = (0, 0, 0, 1, 1, 1, 1, 0)

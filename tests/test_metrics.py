@@ -10,12 +10,12 @@ from evaluate.metrics import (
     NAMES,
     calibration_error,
     confusion,
-    decide,
     net_benefit,
     reliability,
     score,
     threshold_table,
 )
+from evaluate.predictions import decide
 
 LABELS = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 1])
 PROBABILITY = np.array([0.9, 0.8, 0.7, 0.2, 0.6, 0.1, 0.3, 0.4, 0.05, 0.5], np.float32)
