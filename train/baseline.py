@@ -6,11 +6,9 @@ tuned: the trees are scikit-learn's defaults (``HistGradientBoostingClassifier``
 threshold is 0.5.
 """
 
-import csv
-import io
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -96,7 +94,7 @@ def main() -> None:
 
 
 def run(config: Config) -> Record:
-    """Train, score and write ``metrics.json``, ``predictions_<split>.csv``, ``submission_<split>.csv``, ``card.json``.
+    """Train, score and write ``metrics.json``, ``predictions_<split>.csv`` and ``card.json``; a report submits.
 
     Raises ``UserError`` for shards without labels or of different datasets.
     """
@@ -122,17 +120,14 @@ def run(config: Config) -> Record:
         scores=score(together, config.resamples),
         versions={package: version(package) for package in PACKAGES},
     )
-    splits, submissions = {"valid": together}, {}
+    splits = {"valid": together}
     if len(manifests) == 1 and model is not None:
         splits |= _predict_others(config.shards[0], manifests[0], model, measurer)
-        submissions = _submissions(config.shards[0], manifests[0], splits)
-    _publish(config.artifacts / NAME, record, manifests[0], splits, submissions)
+    _publish(config.artifacts / NAME, record, manifests[0], splits)
     return record
 
 
-def _publish(
-    out: Path, record: Record, manifest: Manifest, splits: dict[str, Scored], submissions: dict[str, str]
-) -> None:
+def _publish(out: Path, record: Record, manifest: Manifest, splits: dict[str, Scored]) -> None:
     """Write every file by rename, the card last; what only an older run had goes."""
     texts = {predictions_name(split): cells.to_csv() for split, cells in splits.items()}
     card = BaselineCard(
@@ -148,7 +143,7 @@ def _publish(
         versions=record.versions,
         files={split: text_sha256(texts[predictions_name(split)]) for split in splits},
     )
-    written = texts | submissions | {"metrics.json": to_json(record), CARD: card.to_json()}
+    written = texts | {"metrics.json": to_json(record), CARD: card.to_json()}
     for name, text in written.items():
         publish_text(out / name, text)
     for old in (*out.glob("predictions_*.csv"), *out.glob("submission_*.csv")):
@@ -211,28 +206,3 @@ def _labelled(folder: Path, manifest: Manifest, split: str) -> SplitReader:
     if not manifest.split(split).samples:
         raise UserError(f"{folder}: the split {split!r} is empty: all its cells were left out: build the shards anew")
     return SplitReader(folder, manifest, split)
-
-
-def _submissions(folder: Path, manifest: Manifest, splits: dict[str, Scored]) -> dict[str, str]:
-    """By file name, the CSV of every unlabelled split, in the order of its first test CSV."""
-    texts = {}
-    for split in (split.name for split in manifest.splits if not split.labelled):
-        found = dict(zip(map(_plain, splits[split].ids), splits[split].verdicts.tolist(), strict=True))
-        asked = next((s.ids for s in manifest.submissions if s.split == split), splits[split].ids)
-        rows = [(i, found[_plain(i)]) for i in asked if _plain(i) in found]
-        if len(rows) < len(asked):
-            raise UserError(f"{folder}: {len(asked) - len(rows)} IDs of {split!r} are asked for and not in the shards")
-        texts[f"submission_{split}.csv"] = _csv(("ID", "label"), rows)
-    return texts
-
-
-def _plain(source: str) -> str:
-    return str(Path(source))
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
