@@ -7,7 +7,8 @@ from contract.errors import UserError
 from contract.record import check_choices, from_json, to_json
 
 VERSION = 1  # raised whenever the same recipe would give other pixels
-MINIMUM_SIZE, MAXIMUM_SIZE = 33, 1024
+MINIMUM_SIZE = 33  # px a side: below it a ResNet's last feature map is 1 x 1 and BatchNorm has one value a channel
+MAXIMUM_SIZE = 1024
 # reinhard: Lab mean and deviation; macenko, vahadane: two stain vectors and their two 99th percentile concentrations.
 TARGET_LENGTHS = {"none": 0, "reinhard": 6, "macenko": 8, "vahadane": 8}
 

@@ -9,7 +9,7 @@ a bottleneck sits in its 3x3 convolution, and the last BatchNorm of every block 
 import torch
 from torch import Tensor, nn
 
-MINIMUM_SIZE = 33  # below this the last feature map is 1 x 1 and BatchNorm has one value a channel
+from contract.recipe import MINIMUM_SIZE
 
 
 class BasicBlock(nn.Module):

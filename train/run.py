@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
 from contract.model_card import FORMAT, ModelCard
+from contract.recipe import MINIMUM_SIZE
 from train.augment import Augment
 from train.config import Config, recipe_of
 from train.data import Batches, open_cache, open_labelled, train_batches, valid_batches
@@ -21,7 +22,7 @@ from train.normalise import Normalise
 from train.objective import class_weights
 from train.optimize import ExponentialMovingAverage, make_optimizer
 from train.processes import Processes, pick_device
-from train.resnet import MINIMUM_SIZE, build_resnet
+from train.resnet import build_resnet
 from train.sampling import sampled_order
 from train.schedule import size_of_epoch
 from train.versions import versions
