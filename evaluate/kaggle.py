@@ -15,6 +15,7 @@ from typing import Literal
 
 from contract.baseline import NAME as BASELINE
 from contract.errors import UserError
+from contract.files import read_text
 from contract.manifest import load_manifest
 from contract.publish import text_sha256
 from evaluate.report_record import ENSEMBLE, load_record
@@ -46,7 +47,7 @@ def submit(command: Submit) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", command.competition):
         raise UserError(f"--competition {command.competition!r}: not a board's name: letters, digits and hyphens")
     path = command.artifacts / "report" / submission_name(command.split, command.arch)
-    text = _read(path)
+    text = read_text(path, "make the report first (python evaluate/run.py)")
     ids, ordered = _wanted(command)
     labels = check_submission(text, ids, str(path), ordered)
     rows = sum(labels.values())
@@ -69,24 +70,25 @@ def has_credentials(environment: dict[str, str], home: Path) -> bool:
     return any((folder / name).is_file() for folder in (*folders, home / ".kaggle", config) for name in names)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: make the report first (python evaluate/run.py)") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-
-
 def _wanted(command: Submit) -> tuple[tuple[str, ...], bool]:
     """The IDs that the board asks for, and whether the submission must have their order (a board takes any)."""
     if command.csv is None:
         return wanted_order(load_manifest(command.shards), command.split, command.arch).ids, True
-    rows = [row for row in csv.reader(_read(command.csv).lstrip("\ufeff").splitlines()) if row]
-    if not rows or not {"Path", "ID"} & set(rows[0]):
-        raise UserError(f"{command.csv}: not a test CSV: it has no column Path or ID")
-    column = rows[0].index("Path" if "Path" in rows[0] else "ID")
-    return tuple(row[column] for row in rows[1:]), command.arch not in (ENSEMBLE, BASELINE)
+    return _ids_of(command.csv), command.arch not in (ENSEMBLE, BASELINE)
+
+
+def _ids_of(path: Path) -> tuple[str, ...]:
+    """The column Path or ID of a test CSV."""
+    reader = csv.reader(read_text(path).lstrip("\ufeff").splitlines())
+    rows = [(reader.line_num, row) for row in reader if row]
+    header = rows[0][1] if rows else []
+    if not {"Path", "ID"} & set(header):
+        raise UserError(f"{path}: not a test CSV: it has no column Path or ID")
+    column = header.index("Path" if "Path" in header else "ID")
+    for line, row in rows[1:]:
+        if len(row) <= column:
+            raise UserError(f"{path}: line {line}: {','.join(row)!r} has no {header[column]}")
+    return tuple(row[column] for _, row in rows[1:])
 
 
 def _describe(command: Submit) -> str:

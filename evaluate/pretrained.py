@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from contract.errors import UserError
+from contract.files import read_bytes, read_text
 from contract.model_card import ModelCard
 from contract.publish import publish_bytes, publish_text
 from contract.record import from_json, to_json
@@ -17,7 +18,7 @@ from evaluate.classify import Networks, open_files, open_networks
 from evaluate.predictor import Predictor, exported_networks
 from evaluate.report_record import ARCHS
 from evaluate.unlike import FILE as RANGES
-from evaluate.unlike import TrainingRanges, load_range
+from evaluate.unlike import TrainingRange, TrainingRanges, load_range, load_ranges
 
 FOLDER = Path(__file__).resolve().parent.parent / "artifacts" / "pretrained"
 MODEL, CARD = "model.int8.onnx", "card.json"
@@ -56,14 +57,22 @@ def keep(command: Keep) -> Path:
     if known is None:
         named = ", ".join(map(str, command.shards))
         raise UserError(f"{named}: not the shards of {predictor.path}, which its cells' size and stain are measured on")
-    data, folder = predictor.path.read_bytes(), command.out / command.arch
+    data, folder = read_bytes(predictor.path), command.out / command.arch
+    ranges = _ranges_of_others(command.out, command.arch) | {digest: known}
     kept = KeptNetwork(MODEL, len(data), predictor.sha256, predictor.card)
     (folder / CARD).unlink(missing_ok=True)  # it speaks of the file that is replaced
     publish_bytes(folder / MODEL, data)
-    publish_text(command.out / RANGES, to_json(TrainingRanges({digest: known})))
+    publish_text(command.out / RANGES, to_json(TrainingRanges(ranges)))
     publish_text(folder / CARD, to_json(kept))
     print(f"{folder / MODEL}: {len(data) / 1e6:.1f} MB, sha256 {kept.sha256}")
     return folder
+
+
+def _ranges_of_others(out: Path, arch: str) -> dict[str, TrainingRange]:
+    """Those of the networks that are kept beside this one."""
+    cards = [out / other / CARD for other in ARCHS if other != arch and (out / other / CARD).is_file()]
+    digests = {_load_kept(path).card.manifest_digest for path in cards}
+    return {digest: found for digest, found in load_ranges(out / RANGES).items() if digest in digests}
 
 
 def open_or_pretrained(artifacts: Path, shards: Sequence[Path], device: str, threads: int, int8: bool) -> Networks:
@@ -89,8 +98,12 @@ def open_or_pretrained(artifacts: Path, shards: Sequence[Path], device: str, thr
 
 
 def _check(path: Path, predictor: Predictor) -> None:
-    kept = from_json(KeptNetwork, path.read_text(encoding="utf-8"), str(path))
+    kept = _load_kept(path)
     if kept.sha256 != predictor.sha256:
         raise UserError(f"{predictor.path}: is not the file that {path} describes: its sha256 is {predictor.sha256}")
     if kept.card != predictor.card:
         raise UserError(f"{path}: is not the card of {predictor.path}")
+
+
+def _load_kept(path: Path) -> KeptNetwork:
+    return from_json(KeptNetwork, read_text(path), str(path))

@@ -15,12 +15,14 @@ from tqdm import tqdm
 
 from build_shards.preprocess import Crop, cell_mask, cell_pixels
 from contract.errors import UserError
+from contract.files import read_text
 from contract.manifest import NAME, Manifest, load_manifest
 from contract.publish import publish_text
 from contract.record import from_json, to_json
 from contract.shard_reader import SplitReader
 
 FILE = "training_ranges.json"
+AGAIN = "remove it: it is measured again from the shards"
 # Chosen on the 4,894 training cells of C-NMC 2019 (course layout): of no cell is more than 5.6 % of the image's edge
 # brighter than black, and none has a second region.
 FRAME = 0.10  # share of the image's outermost pixels that may be brighter than black
@@ -113,7 +115,7 @@ def load_range(artifacts: Path, folders: Sequence[Path], digest: str) -> Trainin
 
 def load_ranges(path: Path) -> dict[str, TrainingRange]:
     """What ``training_ranges.json`` holds, by manifest digest; nothing where there is no such file."""
-    return from_json(TrainingRanges, path.read_text(encoding="utf-8"), str(path)).ranges if path.is_file() else {}
+    return from_json(TrainingRanges, read_text(path, AGAIN), str(path)).ranges if path.is_file() else {}
 
 
 def concerns(raw: NDArray[np.uint8], crop: Crop, known: TrainingRange | None) -> list[Concern]:

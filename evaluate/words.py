@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from contract.errors import UserError
+from contract.files import read_text
 
 Node = dict[str, Any]
 # Section of the course's report: the files whose words stand in it, in order. A subsection has a title of its own.
@@ -69,11 +70,7 @@ def read_words(folder: Path) -> Words:
 
 
 def _read(path: Path, pictures: dict[str, Path]) -> list[Node]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8: {error}") from None
-    return _tree(MarkdownIt("commonmark").enable("table").parse(text), path, pictures)
+    return _tree(MarkdownIt("commonmark").enable("table").parse(read_text(path)), path, pictures)
 
 
 def _tree(tokens: list[Token], path: Path, pictures: dict[str, Path]) -> list[Node]:

@@ -98,6 +98,12 @@ def test_another_test_csv_can_be_the_judge(command: Submit, tmp_path: Path, mani
     other.write_text("Path\n" + "\n".join([*ids, "./one/more.bmp"]) + "\n")
     with pytest.raises(UserError, match=r"'\./one/more\.bmp' is missing"):
         submit(replace(command, csv=other))
+    other.write_text("Order,Path\n1," + ids[0] + "\n\n2\n")
+    with pytest.raises(UserError, match=r"board\.csv: line 4: '2' has no Path"):
+        submit(replace(command, csv=other))
+    other.write_bytes(b"Path\n\xff\n")
+    with pytest.raises(UserError, match=r"board\.csv: cannot be read: not UTF-8"):
+        submit(replace(command, csv=other))
     other.write_text("Image\nx\n")
     with pytest.raises(UserError, match=r"board\.csv: not a test CSV"):
         submit(replace(command, csv=other))

@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 from two_networks import recard
 
+from build_shards.dataset import read_dataset
+from build_shards.shards import build
 from contract.errors import UserError
 from contract.manifest import Manifest
+from contract.recipe import Recipe
 from evaluate.demo import Demo, demo
 from evaluate.predictor import Predictor
 from evaluate.pretrained import FOLDER, Keep, keep, open_or_pretrained
+from evaluate.unlike import load_ranges
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -80,6 +84,37 @@ def test_a_file_or_a_card_that_is_another_one_is_refused(kept: Path, tmp_path: P
     card.write_text(text)
     recard(kept / "resnet18" / "model.int8.onnx", epoch=9)  # sealed again: a whole file, of another network
     with pytest.raises(UserError, match=r"model\.int8\.onnx: is not the file that .*card\.json describes"):
+        open_or_pretrained(tmp_path, (), "cpu", 1, False)
+
+
+def test_another_network_that_is_kept_leaves_the_ranges_of_the_first(
+    kept: Path, quantised: Path, synthetic_data: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    other, _ = build(read_dataset(synthetic_data), Recipe(size=33), tmp_path / "33px", workers=1, force=False)
+    (tmp_path / "a" / "resnet50").mkdir(parents=True)
+    theirs = tmp_path / "a" / "resnet50" / "model.int8.onnx"
+    shutil.copy(quantised / "resnet18" / "model.int8.onnx", theirs)
+    recard(theirs, arch="resnet50", manifest_digest=other.digest)
+    for _ in range(2):  # once more changes nothing
+        keep(Keep("resnet50", tmp_path / "a", (tmp_path / "33px",), kept))
+        assert set(load_ranges(kept / "training_ranges.json")) == {manifest.digest, other.digest}
+    networks = open_or_pretrained(tmp_path / "empty", (), "cpu", 1, False)
+    assert all(known is not None for known in networks.ranges.values())
+    keep(Keep("resnet50", _trained_on(manifest, theirs, tmp_path), (tmp_path / "33px", tmp_path / "40px"), kept))
+    assert set(load_ranges(kept / "training_ranges.json")) == {manifest.digest}, "nobody kept is of the others"
+
+
+def _trained_on(manifest: Manifest, theirs: Path, tmp_path: Path) -> Path:
+    """The same network, now of the shards of ``manifest``, whose range is known already."""
+    recard(theirs, manifest_digest=manifest.digest)
+    shutil.copy(tmp_path / "pretrained" / "training_ranges.json", tmp_path / "a" / "training_ranges.json")
+    return tmp_path / "a"
+
+
+@pytest.mark.parametrize("file", ["resnet18/card.json", "training_ranges.json"])
+def test_text_that_is_none_is_named(kept: Path, tmp_path: Path, file: str) -> None:
+    (kept / file).write_bytes(b"\xff{}")
+    with pytest.raises(UserError, match=rf"{Path(file).name}: cannot be read: not UTF-8"):
         open_or_pretrained(tmp_path, (), "cpu", 1, False)
 
 
