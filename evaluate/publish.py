@@ -23,7 +23,9 @@ from evaluate.report_record import ARCHS, ENSEMBLE, ReportRecord, load_record
 from evaluate.submission import submission_name
 
 WANTED = (*ARCHS, ENSEMBLE, BASELINE)
-KINDS = ("submission", "predictions", "history", "confusion")  # and the further unlabelled splits: "external"
+OURS = re.compile(rf"(submission|predictions|history|confusion)_({'|'.join(WANTED)})\.(csv|png)")
+OF_A_SPLIT = re.compile(rf".+_({'|'.join(WANTED)})\.csv")  # "external_resnet18.csv", where its header is HEADER
+HEADER = ("ID", "label", "probability")
 
 AGAIN = "make the report anew (python evaluate/run.py)"
 
@@ -53,8 +55,7 @@ def publish(command: Publish) -> Path:
     files = _figures(record, report) | _histories(record, command.artifacts)
     for name in record.networks:
         files |= _answers(record, report, name)
-    splits = {split for network in record.networks.values() for split in network.unlabelled}
-    _swap(files, command.out, rf"({'|'.join((*KINDS, *map(re.escape, splits)))})_({'|'.join(WANTED)})\.(csv|png)")
+    _swap(files, command.out)
     print(f"{command.out}: {len(files)} files; {record.dataset.name}, split by {record.dataset.split_by}")
     return command.out
 
@@ -62,7 +63,7 @@ def publish(command: Publish) -> Path:
 def table(found: Predictions) -> str:
     """``ID,label,probability``: the verdict and the calibrated probability of each cell, in the file's order."""
     rows = zip(found.cells.ids, found.verdicts.tolist(), (f"{p:.6f}" for p in found.probability), strict=True)
-    return _csv(("ID", "label", "probability"), rows)
+    return _csv(HEADER, rows)
 
 
 def _csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
@@ -114,10 +115,10 @@ def _answers(record: ReportRecord, report: Path, name: str) -> dict[str, bytes]:
     return files
 
 
-def _swap(files: dict[str, bytes], out: Path, ours: str) -> None:
+def _swap(files: dict[str, bytes], out: Path) -> None:
     """Write all files into a folder beside their places first: a full disk changes nothing that was there.
 
-    Then remove what an older report had: other files whose names match ``ours``.
+    Then remove what an older report had, of columns and of splits that this one has not.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -128,6 +129,13 @@ def _swap(files: dict[str, bytes], out: Path, ours: str) -> None:
                 (Path(staging) / name).replace(out / name)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from None
-    for path in out.iterdir():
-        if re.fullmatch(ours, path.name) and path.name not in files:
-            path.unlink()
+    for path in [path for path in out.iterdir() if path.name not in files and _is_ours(path)]:
+        path.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    """By its name; of a split, which may have any name, by its header too."""
+    if OURS.fullmatch(path.name):
+        return True
+    begin = ",".join(HEADER).encode() + b"\n"
+    return bool(OF_A_SPLIT.fullmatch(path.name)) and path.is_file() and read_bytes(path).startswith(begin)

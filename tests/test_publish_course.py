@@ -26,14 +26,16 @@ def _predictions(seed: int, split: str) -> Predictions:
     return Predictions(cells, None, probability, probability, (probability >= 0.5).astype(np.int64))
 
 
-def _write_report(folder: Path, names: tuple[str, ...] = NAMES) -> ReportRecord:
+def _write_report(
+    folder: Path, names: tuple[str, ...] = NAMES, splits: tuple[str, ...] = ("test", "external")
+) -> ReportRecord:
     """Networks, baseline and a report of them, below ``folder``."""
     (folder / "report").mkdir(parents=True, exist_ok=True)
     networks: dict[str, Network] = {}
     for seed, name in enumerate(names):
         (folder / name).mkdir(exist_ok=True)
         column = record().networks["ensemble" if name == "baseline" else name]
-        column = replace(column, unlabelled={split: Verdicts(3, 1, 2) for split in ("test", "external")})
+        column = replace(column, unlabelled={split: Verdicts(3, 1, 2) for split in splits})
         if column.file is not None:
             (folder / name / "model.onnx").write_bytes(name.encode())
             sha256 = file_sha256(folder / name / "model.onnx")
@@ -44,7 +46,7 @@ def _write_report(folder: Path, names: tuple[str, ...] = NAMES) -> ReportRecord:
             column = replace(column, baseline=CARD)
             (folder / name / "card.json").write_text(CARD.to_json())
         networks[name] = column
-        for split in ("test", "external"):
+        for split in splits:
             said = _predictions(seed, split)
             (folder / "report" / f"predictions_{split}_{name}.csv").write_text(said.to_csv())
             rows = [
@@ -102,6 +104,19 @@ def test_it_is_the_same_twice_and_removes_only_what_an_older_report_had(artifact
     publish(Publish(artifacts, out, incomplete=True))
     left = {name for name in first if any(part in name for part in ("resnet18", "baseline", "accuracy"))}
     assert set(_content(out)) == left | {"README.md", "notes_resnet18.csv"}
+
+
+def test_what_an_older_report_had_of_a_split_that_is_gone_is_removed(artifacts: Path, tmp_path: Path) -> None:
+    out = publish(Publish(artifacts, tmp_path / "course"))
+    mine = {"notes_resnet18.csv": b"kept", "ward_resnet18.csv": b"ID,label,probability,mine\n", "external.csv": b"x"}
+    for name, data in mine.items():
+        (out / name).write_bytes(data)
+    _write_report(artifacts, splits=("test",))
+    publish(Publish(artifacts, out))
+    left = _content(out)
+    assert {name: left[name] for name in mine} == mine
+    assert [name for name in left if name.startswith("external_")] == []
+    assert {f"predictions_{name}.csv" for name in NAMES} <= set(left)
 
 
 def test_a_missing_column_is_named_and_nothing_is_written(artifacts: Path, tmp_path: Path) -> None:
