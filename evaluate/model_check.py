@@ -20,6 +20,11 @@ LARGEST_FILE = 1 << 30  # bytes; four times the largest network
 OPSETS = (18,)
 OUTPUTS = ("logits", "probability", "cam")
 IMAGES = {"float32": "images", "int8": "images", "raw": "image"}  # the input's name, by variant
+# What an int8 or raw file has from model.onnx: the training, the temperature and the threshold.
+SHARED = (
+    *("arch", "classes", "dataset", "recipe", "mean", "std", "manifest_digest", "seed", "epoch", "training"),
+    *("versions", "temperature", "threshold", "operating_point"),
+)
 GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
@@ -32,17 +37,17 @@ class ModelFile:
 
 
 def read_model(path: Path) -> ModelFile:
-    """Read and check an exported network; raises ``UserError`` naming the file and the rule it breaks."""
+    """Read and check an exported network; raises ``UserError`` naming the file and the rule it breaks.
+
+    An int8 or raw file must be of the same training as the model.onnx beside it, where there is one.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file: export the network first (make export)")
     if path.stat().st_size > LARGEST_FILE:
         raise UserError(f"{path}: {path.stat().st_size} bytes: more than {LARGEST_FILE}, which no network here has")
     data = read_bytes(path)
     check_seal(data, str(path))
-    try:
-        model = onnx.load_from_string(data)
-    except DecodeError:
-        raise UserError(f"{path}: not an ONNX file") from None
+    model = _parse(data, path)
     _check_operators(model, str(path))
     card = _read_card(model, str(path))
     _check_signature(model, card, str(path))
@@ -50,7 +55,29 @@ def read_model(path: Path) -> ModelFile:
         onnx.checker.check_model(data)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise UserError(f"{path}: not a valid ONNX model: {str(error).splitlines()[0]}") from None
+    _refuse_leftover(path, card)
     return ModelFile(data, card)
+
+
+def _parse(data: bytes, path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load_from_string(data)
+    except DecodeError:
+        raise UserError(f"{path}: not an ONNX file") from None
+
+
+def _refuse_leftover(path: Path, card: ModelCard) -> None:
+    """A variant that failed its comparison is not published: the one that lies there may be of an older training."""
+    float32 = path.with_name("model.onnx")
+    if card.variant == "float32" or not float32.is_file():
+        return
+    other = _read_card(_parse(read_bytes(float32), float32), str(float32))
+    differing = [name for name in SHARED if getattr(card, name) != getattr(other, name)]
+    if differing:
+        raise UserError(
+            f"{path}: not of the training and export that {float32} is of (its {differing[0]} differs): export both "
+            "again (make export FORCE=1)"
+        )
 
 
 def _check_operators(model: onnx.ModelProto, source: str) -> None:

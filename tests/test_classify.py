@@ -93,6 +93,20 @@ def test_int8_is_taken_when_asked_and_missed_by_name(three: Path, shards: Path, 
     assert {predictor.path.name for predictor in networks.predictors.values()} == {"model.int8.onnx"}
 
 
+def test_a_variant_of_another_training_than_its_network_is_refused(three: Path, shards: Path, tmp_path: Path) -> None:
+    """Its gate failed after a new training, and the older file stayed."""
+    folder = tmp_path / "resnet18"
+    shutil.copytree(three / "resnet18", folder)
+    shutil.copy(folder / "model.onnx", folder / "model.int8.onnx")
+    _change_card(folder / "model.int8.onnx", variant="int8", metrics={"valid_accuracy": 0.7})
+    open_networks(tmp_path, (shards,), "cpu", 1, int8=True)
+    for key, value in {"epoch": 7, "threshold": 0.25, "training": {"lr": 0.5}, "seed": 3}.items():
+        _change_card(folder / "model.onnx", **{key: value})
+        with pytest.raises(UserError, match=rf"int8\.onnx: not of the training .* \(its {key} differs\): export both"):
+            open_networks(tmp_path, (shards,), "cpu", 1, int8=True)
+        shutil.copy(three / "resnet18" / "model.onnx", folder / "model.onnx")
+
+
 def test_networks_of_other_classes_are_not_averaged(three: Path, shards: Path, tmp_path: Path) -> None:
     shutil.copytree(three, tmp_path / "artifacts")
     _change_card(tmp_path / "artifacts" / "resnet50" / "model.onnx", classes=("cat", "dog"))
