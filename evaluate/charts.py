@@ -1,4 +1,4 @@
-"""Charts of scores with their intervals, of people, and of accuracy per epoch."""
+"""Charts of scores with their intervals, of subjects, and of accuracy per epoch."""
 
 from collections.abc import Iterable
 
@@ -28,7 +28,7 @@ TITLES = {
     "brier": "Brier (lower is better)",
     "ece": "ECE (lower is better)",
 }
-MOST_PEOPLE = 80  # rows of the dot plot
+MOST_SUBJECTS = 80  # rows of the dot plot
 
 
 @matplotlib.rc_context(STYLE)
@@ -48,7 +48,9 @@ def draw_intervals(record: ReportRecord) -> Figure:
         panel.grid(axis="y", visible=False)
     for panel in panels.flat[len(NAMES) :]:
         panel.set_axis_off()
-    thick = Line2D([], [], color=MUTED, linewidth=3.5, solid_capstyle="butt", label="95 %, people drawn anew")
+    thick = Line2D(
+        [], [], color=MUTED, linewidth=3.5, solid_capstyle="butt", label=f"95 %, {record.bootstrap.drawn} drawn anew"
+    )
     thin = Line2D([], [], color=MUTED, linewidth=1, label="95 %, images drawn anew")
     panels.flat[-1].legend(handles=[thick, thin] if record.bootstrap.clusters > 1 else [thin], loc="center right")
     return figure
@@ -67,10 +69,10 @@ def _estimate(axes: Axes, row: int, estimate: Estimate, colour: str, marker: str
 
 @matplotlib.rc_context(STYLE)
 def draw_subjects(record: ReportRecord) -> Figure:
-    """Draw each person's accuracy in each network, the worst on top; the area of a dot is the number of cells."""
+    """Draw each subject id's accuracy in each network, the worst on top; the area of a dot is the number of cells."""
     by_name = {name: {row.subject: row for row in network.subjects} for name, network in record.networks.items()}
     mean = {s: np.mean([rows[s].accuracy for rows in by_name.values()]) for s in next(iter(by_name.values()))}
-    order = sorted(mean, key=lambda subject: (mean[subject], subject))[:MOST_PEOPLE]
+    order = sorted(mean, key=lambda subject: (mean[subject], subject))[:MOST_SUBJECTS]
     figure = Figure(figsize=(1.2 + 2.2 * len(by_name), 1.1 + 0.17 * len(order)), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, len(by_name), squeeze=False, sharey=True)[0]
     for panel, (name, rows) in zip(panels, by_name.items(), strict=True):
@@ -87,7 +89,7 @@ def draw_subjects(record: ReportRecord) -> Figure:
         panel.set_xlabel("accuracy (%)")
     panels[0].set_yticks(range(len(order)), order)
     panels[0].set_ylim(len(order) - 0.4, -0.6)
-    panels[0].set_ylabel("subject")
+    panels[0].set_ylabel("subject id")
     _class_legend(figure, record.dataset.classes)
     return figure
 

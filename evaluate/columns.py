@@ -16,7 +16,7 @@ from evaluate.orientations import look_of
 from evaluate.predictions import Predictions
 from evaluate.predictor import Predictor, find_networks
 from evaluate.report_record import ARCHS, ENSEMBLE, ModelFile, Network
-from evaluate.scoring import score_network
+from evaluate.scoring import Speaker, score_network
 from evaluate.shard_folders import ShardFolder, folder_for, positions_of
 from evaluate.split_prediction import SplitPrediction, predict_split
 
@@ -43,31 +43,33 @@ class Columns:
         return ensemble_threshold([predictor.card.threshold for predictor in self.networks.values()])
 
 
-def open_columns(
-    artifacts: Path,
-    folders: tuple[ShardFolder, ...],
-    device: str,
-    threads: int,
-    allow_other_data: bool,
-    with_baseline: bool,
-    orientations: int,
-) -> Columns:
+@dataclass(frozen=True)
+class Opening:
+    """How columns are opened; the words are those of ``python evaluate/run.py``."""
+
+    device: str
+    threads: int
+    orientations: int
+    baseline: bool
+    allow_other_data: bool
+
+
+def open_columns(artifacts: Path, folders: tuple[ShardFolder, ...], how: Opening) -> Columns:
     """Open every exported network and the baseline; raises ``UserError`` for one that does not fit the shards.
 
     A network judged on pixels made by another recipe, or on its own training cells, would mislead.
     """
     networks, shards = {}, {}
     for arch, path in find_networks(artifacts, ARCHS).items():
-        networks[arch] = predictor = Predictor(path, device, threads)
+        networks[arch] = predictor = Predictor(path, how.device, how.threads)
         card, classes = predictor.card, folders[0].manifest.classes
         if card.arch != arch:
             raise UserError(f"{path}: its card says {card.arch}: it lies in the folder of another network")
         if card.classes != classes:
             raise UserError(f"{path}: tells {card.classes} apart, the shards hold {classes}")
-        shards[arch] = folder_for(card, folders, allow_other_data, str(path))
-    return Columns(
-        folders, networks, shards, load_baseline(artifacts, folders) if with_baseline else None, orientations
-    )
+        shards[arch] = folder_for(card, folders, how.allow_other_data, str(path))
+    baseline = load_baseline(artifacts, folders) if how.baseline else None
+    return Columns(folders, networks, shards, baseline, how.orientations)
 
 
 def predict_columns(columns: Columns, split: str) -> tuple[dict[str, Predictions], dict[str, SplitPrediction]]:
@@ -95,18 +97,18 @@ def score_columns(
     scored: dict[str, Network] = {}
     for name, said in found[split].items():
         unlabelled = {other: columns_said[name] for other, columns_said in found.items() if other != split}
-        if name == ENSEMBLE:
-            point, members = "mean of its members' thresholds", tuple(columns.networks)
-            scored[name] = score_network(name, said, unlabelled, columns.threshold, point, members=members)
-        elif columns.baseline and name == BASELINE:
-            made = columns.baseline.card
-            scored[name] = score_network(name, said, unlabelled, made.threshold, "chosen beforehand", baseline=made)
-        else:
-            card, file = columns.networks[name].card, _model_file(columns, name, artifacts)
-            scored[name] = score_network(
-                name, said, unlabelled, card.threshold, card.operating_point, card.temperature, file
-            )
+        scored[name] = score_network(_speaker(columns, name, artifacts), said, unlabelled)
     return scored
+
+
+def _speaker(columns: Columns, name: str, artifacts: Path) -> Speaker:
+    if name == ENSEMBLE:
+        return Speaker(name, columns.threshold, "mean of its members' thresholds", members=tuple(columns.networks))
+    if columns.baseline and name == BASELINE:
+        made = columns.baseline.card
+        return Speaker(name, made.threshold, "chosen beforehand", baseline=made)
+    card, file = columns.networks[name].card, _model_file(columns, name, artifacts)
+    return Speaker(name, card.threshold, card.operating_point, card.temperature, file)
 
 
 def _model_file(columns: Columns, name: str, artifacts: Path) -> ModelFile:

@@ -70,9 +70,10 @@ def draw_mistakes(
             text = f"{classes[int(found.labels[i])]}, {found.probability[i]:.3f}"
             place = (column * (width + GAP), row * len(rows[0]) + TILE + 3)
             axes.text(*place, text, fontsize=5.5, va="top", color=MUTED)
+    each = "person" if any(found.cells.identities) else "subject id"
     legend = "" if name == BASELINE else "; right of each cell the evidence: blue for normal, orange for blast"
     axes.set_title(
-        f"{name} on {split}: the most confident mistakes of each person, by P({classes[1]}){legend}",
+        f"{name} on {split}: the most confident mistakes of each {each}, by P({classes[1]}){legend}",
         fontsize=8,
         loc="left",
     )

@@ -4,7 +4,6 @@ Typeset by typst, whose Python package carries its compiler and fonts. The file 
 figures can be read aloud, and a character that no font here can draw is an error, never an empty box.
 """
 
-import csv
 import json
 import re
 import shutil
@@ -18,6 +17,7 @@ import typst
 
 from contract.errors import UserError
 from contract.publish import publish_bytes
+from evaluate.history import read_history
 from evaluate.paper_tables import headline, part_pictures, part_tables
 from evaluate.report_record import ReportRecord, load_record
 from evaluate.words import SECTIONS, Words, read_words
@@ -83,11 +83,7 @@ def check_history(record: ReportRecord, artifacts: Path) -> None:
     """Raise ``UserError`` where a network was trained on after ``metrics.json`` was written."""
     for arch, epochs in record.history.items():
         path = artifacts / arch / "history.csv"
-        if not path.is_file():
-            continue
-        with path.open(newline="", encoding="utf-8") as file:
-            last = [row.get("valid_accuracy") for row in csv.DictReader(file)]
-        if len(last) != len(epochs) or f"{float(last[-1] or 'nan'):.6f}" != f"{epochs[-1].valid:.6f}":
+        if path.is_file() and read_history(path) != epochs:
             raise UserError(
                 f"{path}: not what metrics.json tells of {arch}: make the report anew (python evaluate/run.py)"
             )

@@ -57,7 +57,8 @@ def headline(record: ReportRecord) -> str:
 def _cells(record: ReportRecord) -> Part:
     d = record.dataset
     counts = ", ".join(f"{n:,} {name}" for name, n in zip(d.classes, d.class_counts, strict=True))
-    people = f"{d.people} ({d.people_shared_with_train} of them in train too)" if d.people else "unknown"
+    known = record.bootstrap.cluster == "identity"
+    people = f"{d.people} ({d.people_shared_with_train} of them in train too)" if known else "unknown"
     ids = f"{d.subjects} ({d.subjects_shared_with_train} of them in train too)" if d.subjects else "unknown"
     rows = [
         ["data set", d.name],
@@ -133,10 +134,10 @@ def _scores(record: ReportRecord) -> Part:
         low_high = s.accuracy.clustered or s.accuracy.by_image
         rest = (s.balanced_accuracy, s.sensitivity, s.specificity, s.f1, s.auroc)
         rows.append([name, _percent(s.accuracy.value), _interval(low_high), *map(_share, rest)])
-    people = record.bootstrap.cluster != "none"
+    drawn = record.bootstrap.drawn if record.bootstrap.cluster != "none" else "images"
     caption = (
         f"The exported networks on {record.dataset.split}, n = {record.dataset.n}; 95 % intervals by bootstrap of "
-        f"{'people' if people else 'images'}"
+        f"{drawn}"
     )
     return _table(caption, ["network", "accuracy", "interval", "balanced", "sens.", "spec.", "F1", "AUROC"], rows)
 

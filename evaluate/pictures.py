@@ -35,7 +35,7 @@ def draw_pictures(record: ReportRecord, found: dict[str, Predictions], gallery: 
             alt = f"{len(network.errors)} most confident errors of {name} with class activation maps"
             pictures.append(render(draw_gallery(name, network.errors, classes, gallery), f"gallery_{name}", alt))
     if next(iter(networks.values())).subjects:
-        pictures.append(render(draw_subjects(record), "subjects", f"Accuracy of each person's cells in {names}"))
+        pictures.append(render(draw_subjects(record), "subjects", f"Accuracy of each subject id's cells in {names}"))
     if record.pairs:
         pictures.append(render(draw_agreement(list(networks), record.pairs), "agreement", f"Agreement of {names}"))
     if record.history:

@@ -10,7 +10,7 @@ from contract.errors import UserError
 from contract.files import read_bytes
 from contract.manifest import Manifest
 from contract.publish import publish_bytes
-from evaluate.columns import Columns, open_columns, picture_of, predict_columns, score_columns
+from evaluate.columns import Columns, Opening, open_columns, picture_of, predict_columns, score_columns
 from evaluate.gallery import confident_errors
 from evaluate.mistakes import draw_mistakes
 from evaluate.pictures import draw_pictures
@@ -40,7 +40,10 @@ class Report:
 
 @dataclass(frozen=True)
 class Page:
-    """Draw the pictures and the page again from the report's own files, without a network."""
+    """Draw the pictures and the page again from the report's own files, without a network.
+
+    Contact sheets (mistakes_*.png) stay as they are: the files keep only the cells of the gallery.
+    """
 
     artifacts: Path = Path("artifacts")  # folder whose report/ is read and written
 
@@ -51,15 +54,8 @@ def report(command: Report) -> Path:
     first, manifest = folders[0], folders[0].manifest
     if not manifest.split(command.split).labelled:
         raise UserError(f"--split {command.split}: its labels are unknown, nothing can be scored on it")
-    columns = open_columns(
-        command.artifacts,
-        folders,
-        command.device,
-        command.workers,
-        command.allow_other_data,
-        command.baseline,
-        command.orientations,
-    )
+    how = Opening(command.device, command.workers, command.orientations, command.baseline, command.allow_other_data)
+    columns = open_columns(command.artifacts, folders, how)
     splits = [command.split, *(split.name for split in manifest.splits if not split.labelled)]
     _check_orders(first, splits, columns.names)
     folder = command.artifacts / "report"
@@ -77,7 +73,7 @@ def report(command: Report) -> Path:
 
 
 def page(command: Page) -> Path:
-    """Make the pictures and the page of a report again; returns the page's path."""
+    """Make the pictures (but for contact sheets) and the page of a report again; returns the page's path."""
     folder = command.artifacts / "report"
     record = load_record(folder)
     split = record.dataset.split
@@ -148,11 +144,11 @@ def _draw(
 
 
 def _publish(folder: Path, record: ReportRecord, found: dict[str, Predictions], files: dict[str, bytes]) -> None:
-    """Write every file by rename, metrics.json and the page last, and remove what only an older report had."""
+    """Write every file by rename, metrics.json last of all, and remove what only an older report had."""
     drawn, html = _draw(record, found, {name: data for name, data in files.items() if name.startswith("gallery_")})
     record = replace(record, files=tuple(sorted([*files, *drawn, PAGE])))
     old = _older_files(folder)
-    for name, data in (files | drawn | {METRICS: record.to_json().encode(), PAGE: html}).items():
+    for name, data in (files | drawn | {PAGE: html, METRICS: record.to_json().encode()}).items():
         publish_bytes(folder / name, data)
     for name in old - set(record.files):
         (folder / name).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from evaluate.scoring import pixels_of
 PAGE = "index.html"
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 AS_SHARE = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "f1_weighted")
-WORST = 5  # people that the page names
+WORST = 5  # subject ids that the page names
 
 
 def render_page(record: ReportRecord, inline: dict[str, str], gallery: dict[str, bytes]) -> str:
@@ -50,6 +50,7 @@ def render_page(record: ReportRecord, inline: dict[str, str], gallery: dict[str,
         widening=_widening(record),
         people=_people(record),
         named=record.bootstrap.cluster == "identity",
+        drawn=record.bootstrap.drawn,
         worst=WORST,
     )
 
@@ -88,7 +89,7 @@ def _best(record: ReportRecord) -> tuple[str, Network]:
 
 
 def _widening(record: ReportRecord) -> float | None:
-    """How many times wider the interval of the best accuracy is when people, not images, are drawn anew."""
+    """How many times wider the interval of the best accuracy is when people (or ids), not images, are drawn anew."""
     accuracy: Estimate = _best(record)[1].scores.accuracy
     if accuracy.clustered is None or accuracy.by_image is None:
         return None
@@ -97,7 +98,7 @@ def _widening(record: ReportRecord) -> float | None:
 
 
 def _people(record: ReportRecord) -> list[dict[str, Any]]:
-    """One entry a subject, the worst mean accuracy first: what every column says of this person."""
+    """One entry a subject, the worst mean accuracy first: what every column says of its cells."""
     columns = {name: {row.subject: row for row in network.subjects} for name, network in record.networks.items()}
     first = next(iter(columns.values()))
     people: list[dict[str, Any]] = [

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from contract.baseline import BaselineCard
 from contract.bootstrap import Interval
-from contract.errors import UserError
+from contract.files import read_text
 from contract.record import from_json, to_json
 
 ARCHS = ("resnet18", "resnet50", "resnet152")
@@ -23,7 +23,7 @@ class Estimate:
     """A score with its two 95 % intervals (bootstrap, percentiles)."""
 
     value: float | None
-    clustered: Interval | None  # people are drawn anew; None where they are unknown or only one
+    clustered: Interval | None  # people (or subject ids: ``Bootstrap``) are drawn anew; None where unknown or only one
     by_image: Interval | None  # images are drawn anew, as if they were independent
 
 
@@ -79,7 +79,7 @@ class ThresholdRow:
 
 @dataclass(frozen=True)
 class SubjectRow:
-    """One person's cells."""
+    """One subject id's cells."""
 
     subject: str
     identity: str | None  # the person, where it is known that several subject ids are one
@@ -90,18 +90,18 @@ class SubjectRow:
     accuracy: float
     interval: Interval  # 95 %, Wilson
     probability: float  # mean calibrated probability of a blast
-    vote: int | None  # the label of most of this person's verdicts; None: a tie
-    truth: int | None  # the label of all of this person's cells; None: they have both
+    vote: int | None  # the label of most of its verdicts; None: a tie
+    truth: int | None  # the label of all of its cells; None: they have both
 
 
 @dataclass(frozen=True)
 class Vote:
-    """The majority vote per subject; people with cells of both labels have no truth and are left out."""
+    """The majority vote per subject id; ids with cells of both labels have no truth and are left out."""
 
     n: int
     correct: int
     ties: int  # counted as wrong
-    mixed: int  # people left out
+    mixed: int  # ids left out
     accuracy: float
     interval: Interval  # 95 %, Wilson
 
@@ -190,7 +190,7 @@ class Dataset:
     classes: tuple[str, ...]
     subjects: int  # ids; 0: unknown
     subjects_shared_with_train: int
-    people: int  # the same with ids of one person joined, where that is known
+    people: int  # the same with ids of one person joined; where that is unknown (``Bootstrap.cluster``), ids again
     people_shared_with_train: int
     manifest_digest: str
     source_digest: str
@@ -204,7 +204,12 @@ class Bootstrap:
     resamples: int
     seed: int
     cluster: Literal["identity", "subject", "none"]
-    clusters: int  # people that are drawn anew; 0 where they are unknown
+    clusters: int  # people, or subject ids, that are drawn anew; 0 where they are unknown
+
+    @property
+    def drawn(self) -> str:
+        """What is drawn anew beside images, in words: ids are called people only where one person's are joined."""
+        return {"identity": "people", "subject": "subject ids", "none": "people"}[self.cluster]
 
 
 @dataclass(frozen=True)
@@ -239,10 +244,5 @@ class ReportRecord:
 def load_record(folder: Path) -> ReportRecord:
     """Read a report's ``metrics.json``; raises ``UserError`` where it is missing or is none."""
     path = folder / METRICS
-    if not path.is_file():
-        raise UserError(f"{path}: no such file: make the report first (python evaluate/run.py)")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+    text = read_text(path, "make the report first (python evaluate/run.py)")
     return from_json(ReportRecord, text, str(path), FORMAT, "make the report anew (python evaluate/run.py)")

@@ -1,10 +1,10 @@
 """From predictions to the record of a report."""
 
-import csv
 import datetime
 import os
 import platform
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from contract.manifest import Manifest
 from evaluate.agreement import compare_pairs
 from evaluate.bootstrap import score_with_intervals
 from evaluate.gallery import confident_errors
+from evaluate.history import read_history, refuse_other_training
 from evaluate.metrics import confusion, reliability, threshold_table
 from evaluate.predictions import Cells, Predictions
 from evaluate.report_record import (
@@ -38,25 +39,28 @@ from evaluate.report_record import (
 from evaluate.subjects import majority_vote, subject_rows
 
 
-def score_network(
-    name: str,
-    found: Predictions,
-    unlabelled: dict[str, Predictions],
-    threshold: float,
-    operating_point: str,
-    temperature: float | None = None,
-    file: ModelFile | None = None,
-    members: tuple[str, ...] = (),
-    baseline: BaselineCard | None = None,
-) -> Network:
+@dataclass(frozen=True)
+class Speaker:
+    """Who speaks in a column of the report, and how it decides; the fields are those of ``Network``."""
+
+    name: str
+    threshold: float
+    operating_point: str
+    temperature: float | None = None
+    file: ModelFile | None = None
+    members: tuple[str, ...] = ()
+    baseline: BaselineCard | None = None
+
+
+def score_network(speaker: Speaker, found: Predictions, unlabelled: dict[str, Predictions]) -> Network:
     """Everything that the report says of one column, from its predictions on the scored and the unlabelled splits."""
-    labels, people = found.labels, subject_rows(found)
+    labels, threshold, people = found.labels, speaker.threshold, subject_rows(found)
     return Network(
-        file=file,
-        members=members,
+        file=speaker.file,
+        members=speaker.members,
         threshold=threshold,
-        operating_point=operating_point,
-        temperature=temperature,
+        operating_point=speaker.operating_point,
+        temperature=speaker.temperature,
         confusion=confusion(labels, found.verdicts),
         scores=score_with_intervals(labels, found.probability, threshold, found.cells.people),
         before=reliability(labels, found.uncalibrated),
@@ -64,9 +68,9 @@ def score_network(
         thresholds=threshold_table(labels, found.probability, threshold),
         subjects=people,
         vote=majority_vote(people),
-        errors=tuple(error for _, error in confident_errors(found, name)),
+        errors=tuple(error for _, error in confident_errors(found, speaker.name)),
         unlabelled={split: _verdicts(said) for split, said in unlabelled.items()},
-        baseline=baseline,
+        baseline=speaker.baseline,
     )
 
 
@@ -84,22 +88,36 @@ def build_record(
     artifacts: Path,
     orientations: int,
 ) -> ReportRecord:
-    """The whole record, but for the list of files; ``train_subjects`` are those of the training split."""
+    """The whole record, but for the list of files; ``train_subjects`` are those of the training split.
+
+    Raises ``UserError`` where a network was trained on since it was exported.
+    """
     cells = next(iter(found.values())).cells
-    dataset = _dataset(manifest, split, cells, train_subjects)
+    dataset, bootstrap = _dataset(manifest, split, cells, train_subjects), _bootstrap(cells)
     return ReportRecord(
         format=FORMAT,
         date=today(),
         dataset=dataset,
-        bootstrap=_bootstrap(cells),
+        bootstrap=bootstrap,
         orientations=orientations,
         networks=networks,
         pairs=compare_pairs(found),
-        history={name: read_history(p) for name in networks if (p := artifacts / name / "history.csv").is_file()},
-        notes=_notes(dataset, networks, cells, orientations),
+        history=_histories(networks, artifacts),
+        notes=_notes(dataset, networks, cells, bootstrap, orientations),
         versions=versions(),
         files=(),
     )
+
+
+def _histories(networks: dict[str, Network], artifacts: Path) -> dict[str, tuple[EpochAccuracy, ...]]:
+    found = {}
+    for name, network in networks.items():
+        path = artifacts / name / "history.csv"
+        if path.is_file():
+            found[name] = read_history(path)
+            if network.file is not None:
+                refuse_other_training(path, network.file.card["epoch"], network.file.path)
+    return found
 
 
 def _dataset(manifest: Manifest, name: str, cells: Cells, train_subjects: Collection[str | None]) -> Dataset:
@@ -130,7 +148,9 @@ def _bootstrap(cells: Cells) -> Bootstrap:
     return Bootstrap(LEVEL, RESAMPLES, SEED, "identity" if any(cells.identities) else "subject", len(set(people)))
 
 
-def _notes(data: Dataset, networks: dict[str, Network], cells: Cells, orientations: int) -> tuple[str, ...]:
+def _notes(
+    data: Dataset, networks: dict[str, Network], cells: Cells, bootstrap: Bootstrap, orientations: int
+) -> tuple[str, ...]:
     """What would mislead a reader who does not know it."""
     name, shared = data.split, data.people_shared_with_train
     others = [arch for arch, network in networks.items() if network.file and network.file.other_data]
@@ -141,8 +161,10 @@ def _notes(data: Dataset, networks: dict[str, Network], cells: Cells, orientatio
         "These are the cells that the networks were trained on: the scores say how well they are remembered.": (
             name == "train"
         ),
-        f"{shared} of the {data.people} people in {name} are in train too: the scores say nothing about people never "
-        "seen.": bool(shared) and name != "train",
+        f"{shared} of the {data.people} {bootstrap.drawn} in {name} are in train too: the scores say nothing about "
+        "people never seen.": bool(shared) and name != "train",
+        "Whether several subject ids are one person is unknown here: intervals draw ids anew, and are too narrow where "
+        "some are.": bootstrap.cluster == "subject",
         "The people are unknown: intervals take cells as independent and are too narrow, and nothing tells whether "
         "people are shared with train.": cells.people is None,
         f"The best epoch, the temperature and the threshold were chosen on {name}: its scores, and its calibration "
@@ -162,21 +184,6 @@ def pixels_of(card: dict[str, Any]) -> str:
     recipe = card["recipe"]
     window = f" of {recipe['window']} px" if recipe["crop"] == "native" else ""
     return f"{recipe['size']} px, crop {recipe['crop']}{window}, stain {recipe['stain']}"
-
-
-def read_history(path: Path) -> tuple[EpochAccuracy, ...]:
-    """Accuracy per epoch from a training's ``history.csv``; raises ``UserError`` for a file that is none."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = tuple(
-                EpochAccuracy(int(row["epoch"]), float(row["train_accuracy"]), float(row["valid_accuracy"]))
-                for row in csv.DictReader(file)
-            )
-    except (KeyError, TypeError, ValueError, OSError):
-        rows = ()
-    if not rows or not all(np.isfinite((row.train, row.valid)).all() for row in rows):
-        raise UserError(f"{path}: not a history of training (epoch, train_accuracy, valid_accuracy)")
-    return rows
 
 
 def today() -> str:

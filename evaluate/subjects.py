@@ -1,4 +1,4 @@
-"""Scores of each person, and the majority vote per person."""
+"""Scores of each subject id, and the majority vote per id."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ def _row(found: Predictions, subject: str, cells: NDArray[np.int64]) -> SubjectR
 
 
 def majority_vote(rows: tuple[SubjectRow, ...]) -> Vote | None:
-    """How often most of a person's verdicts are right; a tie is wrong; ``None`` where there is nobody to vote on."""
+    """How often most of an id's verdicts are right; a tie is wrong; ``None`` where there is nobody to vote on."""
     voters = [row for row in rows if row.truth is not None]
     if not voters:
         return None

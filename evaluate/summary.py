@@ -24,7 +24,7 @@ def print_summary(command: Summary) -> None:
     folder = command.artifacts / "report"
     record = load_record(folder)
     table = Table(title=f"{record.dataset.name}: {record.dataset.split}, n = {record.dataset.n}", title_justify="left")
-    kind = "people" if record.bootstrap.clusters > 1 else "images"
+    kind = record.bootstrap.drawn if record.bootstrap.clusters > 1 else "images"
     for column in ("network", "accuracy", f"95 % ({kind})", "sens.", "spec.", "weighted F1", "AUROC"):
         table.add_column(column, justify="left" if column == "network" else "right", no_wrap=True)
     for name, network in record.networks.items():

@@ -125,10 +125,13 @@ def test_faults_are_named(artifacts: Path, words: Path) -> None:
     (artifacts / "away.png").rename(artifacts / "report" / "confusion_resnet50.png")
     history = artifacts / "resnet18" / "history.csv"
     written = history.read_text()
-    for other in (written + "3,0.8,0.6543\n", written.replace("0.6543", "0.6544")):  # an epoch more; another value
+    for other in (written + "3,0.8,0.6543\n", written.replace("0.61", "0.62")):  # an epoch more; another value
         history.write_text(other)
         with pytest.raises(UserError, match=r"resnet18/history\.csv: not what metrics\.json tells"):
             paper(student)
+    history.write_text(written.replace("0.6543", "much"))
+    with pytest.raises(UserError, match=r"resnet18/history\.csv: not a history of training"):
+        paper(student)
     history.unlink()
     paper(student)
     (artifacts / "report" / "metrics.json").unlink()

@@ -93,6 +93,12 @@ def test_submissions_follow_the_network_s_own_test_csv(artifacts: Path, syntheti
     assert counts.blasts == sum(int(row["verdict"]) for row in predictions)
 
 
+def test_metrics_json_is_written_last(artifacts: Path) -> None:
+    """`make` takes a report for finished where it is there."""
+    paths = (artifacts / "report").iterdir()
+    assert max(paths, key=lambda path: path.stat().st_mtime_ns).name == "metrics.json"
+
+
 def test_every_picture_is_there_twice_and_can_be_opened(artifacts: Path) -> None:
     folder = artifacts / "report"
     files = load_record(folder).files
@@ -184,6 +190,14 @@ def test_a_report_made_twice_differs_in_its_date_lines_alone(
             assert b"1970-01-02" in changed[0]
         else:
             assert here == there, path.name
+
+
+def test_ids_of_shards_that_nobody_searched_are_not_called_people(artifacts: Path) -> None:
+    record, html = load_record(artifacts / "report"), (artifacts / "report" / "index.html").read_text(encoding="utf-8")
+    assert (record.bootstrap.cluster, record.dataset.people) == ("subject", record.dataset.subjects)
+    assert any("Whether several subject ids are one person is unknown" in note for note in record.notes)
+    for text in (html, *record.notes):
+        assert not re.search(r"\d+ (of them )?people|people drawn|people in train", text), text
 
 
 def test_the_table_is_printed_again(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:

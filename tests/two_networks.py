@@ -12,7 +12,7 @@ from contract.model_file import DIGEST_KEY, UNSEALED, seal
 from export.graph import to_onnx
 from train.resnet import build_resnet
 
-HISTORY = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy\n1,0.7,0.5,0.7,0.6\n2,0.6,0.7,0.6,0.75\n"
+HISTORY = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy\n1,0.7,0.5,0.7,0.75\n2,0.6,0.7,0.6,0.6\n"
 
 
 def write_network(folder: Path, card: ModelCard, seed: int) -> None:
