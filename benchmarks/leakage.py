@@ -17,14 +17,14 @@ import pandas as pd
 import tyro
 from matplotlib.figure import Figure
 
-from benchmarks.predictions_files import Accuracy, accuracy, read_files
+from benchmarks.predictions_files import accuracy, price, read_files
 from contract.command import run_command
 from contract.errors import UserError
 from contract.publish import publish_bytes
 from evaluate.rendering import BLUE, DPI, MUTED, ORANGE, STYLE, png_bytes
 
 SIDES = {"seen": (BLUE, "o", "people seen in training"), "unseen": (ORANGE, "s", "people never seen")}
-Rows = dict[str, dict[str, Accuracy]]  # by name, by side
+Tables = dict[str, dict[str, pd.DataFrame]]  # verdicts by name, by side
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ class Leakage:
 
 
 def main(command: Leakage) -> None:
-    rows = read_rows(command)
-    publish_bytes(command.out, png_bytes(draw(rows)))
-    for line in lines(rows):
+    tables = read_rows(command)
+    publish_bytes(command.out, png_bytes(draw(tables)))
+    for line in lines(tables):
         print(line)
     print(command.out)
 
 
-def read_rows(command: Leakage) -> Rows:
+def read_rows(command: Leakage) -> Tables:
     """Both sides of every name, as they were named; raises ``UserError`` where a side has no cell or comes twice."""
-    rows: Rows = {}
+    rows: Tables = {}
     for side, given in (("both", command.both), ("seen", command.seen), ("unseen", command.unseen)):
         for text in given:
             name, equals, pattern = text.partition("=")
@@ -59,7 +59,7 @@ def read_rows(command: Leakage) -> Rows:
             for one in SIDES if side == "both" else (side,):
                 if one in rows.setdefault(name, {}):
                     raise UserError(f"--{side} {text}: {name} has its people {one} already")
-                rows[name][one] = accuracy(_side(table, one, side == "both", text))
+                rows[name][one] = _side(table, one, side == "both", text)
     if not rows:
         raise UserError("nothing to draw: name files by --both, --seen or --unseen")
     return rows
@@ -76,40 +76,50 @@ def _side(table: pd.DataFrame, side: str, both: bool, text: str) -> pd.DataFrame
     return chosen
 
 
-def lines(rows: Rows) -> list[str]:
+def lines(tables: Tables) -> list[str]:
     """The same as a Markdown table."""
-    head = ["| network | people seen: accuracy (95 %) | n | people never seen: accuracy (95 %) | n, people | price |"]
+    head = [
+        "| network | people seen: accuracy (95 %) | n | people never seen: accuracy (95 %) | n, people | price (95 %) |"
+    ]
     head.append("| --- | --- | ---: | --- | ---: | ---: |")
-    for name, sides in rows.items():
-        seen, unseen = sides.get("seen"), sides.get("unseen")
-        price = f"{100 * (seen.value - unseen.value):.1f} points" if seen and unseen else ""
+    for name, sides in tables.items():
+        found = {side: accuracy(table) for side, table in sides.items()}
+        seen, unseen = found.get("seen"), found.get("unseen")
         cells = [name, seen or "", f"{seen.n:,}" if seen else "", unseen or ""]
-        cells += [f"{unseen.n:,}, {unseen.people}" if unseen else "", price]
+        cells += [f"{unseen.n:,}, {unseen.people}" if unseen else "", stated_price(sides)]
         head.append(f"| {' | '.join(map(str, cells))} |")
     return head
 
 
+def stated_price(sides: dict[str, pd.DataFrame]) -> str:
+    """In points, with its interval; nothing where a side is missing."""
+    if len(sides) < 2:
+        return ""
+    value, bounds = price(sides["seen"], sides["unseen"])
+    interval = " to ".join(f"{100 * bound:.1f}" for bound in bounds) if bounds else "undefined"
+    return f"{100 * value:.1f} points ({interval})"
+
+
 @matplotlib.rc_context(STYLE)
-def draw(rows: Rows) -> Figure:
+def draw(tables: Tables) -> Figure:
     """Draw a row a network: both accuracies with their intervals, and a line for the price between them."""
-    figure = Figure(figsize=(6.8, 1.3 + 0.62 * len(rows)), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(6.8, 1.3 + 0.62 * len(tables)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    for row, sides in enumerate(rows.values()):
+    for row, sides in enumerate(tables.values()):
         if len(sides) == 2:
-            values = [100 * sides[side].value for side in SIDES]
-            axes.plot(values, [row] * 2, color=MUTED, linewidth=0.8, linestyle=":")
-            axes.text(
-                float(np.mean(values)), row - 0.14, f"{values[0] - values[1]:.1f} points", ha="center", fontsize=7
-            )
-        for place, (side, found) in enumerate(sides.items()):
+            values = [100 * float(sides[side].right.mean()) for side in SIDES]
+            axes.plot(values, [row - 0.1] * 2, color=MUTED, linewidth=0.8, linestyle=":")
+            axes.text(float(np.mean(values)), row - 0.18, stated_price(sides), ha="center", fontsize=7)
+        for place, (side, table) in enumerate(sides.items()):
+            found = accuracy(table)
             colour, marker, _ = SIDES[side]
             height = row + (0.12 if place else 0.0) * (len(sides) == 2)
             axes.plot([100 * found.low, 100 * found.high], [height] * 2, color=colour, linewidth=2, alpha=0.45)
             axes.plot(100 * found.value, height, marker, color=colour, markersize=7)
     for colour, marker, label in SIDES.values():
         axes.plot([], [], marker, color=colour, label=label)
-    axes.set_yticks(range(len(rows)), list(rows))
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks(range(len(tables)), list(tables))
+    axes.set_ylim(len(tables) - 0.5, -0.5)
     axes.set_xlabel("accuracy (%); bars: 95 % interval, people drawn anew")
     axes.set_title("The price of leakage", loc="left")
     figure.legend(loc="outside upper right", ncols=2)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.ablation_settings import NAME
-from contract.bootstrap import PEOPLE, percentile_interval, resamples, weighted_share
+from contract.bootstrap import PEOPLE, Interval, percentile_interval, resamples, weighted_share
 from contract.errors import UserError
 
 ABLATION = {
@@ -75,6 +75,17 @@ def _named(path: Path) -> str:
         return ""
     folds = f", {named['folds']} folds, {named['definition']}" if named["folds"] else ""
     return f" ({named['arch']}, {named['size']} px, {named['epochs']} epochs{folds})"
+
+
+def price(seen: pd.DataFrame, unseen: pd.DataFrame) -> tuple[float, Interval | None]:
+    """Accuracy on people seen less that on people never seen, and its 95 % interval, the people of both drawn anew."""
+    both = pd.concat([seen, unseen], ignore_index=True)
+    right, known = both.right.to_numpy(bool), np.arange(len(both)) < len(seen)
+    drawn = [
+        weighted_share(right, known, weights) - weighted_share(right, ~known, weights)
+        for weights in resamples(both.person.tolist(), len(both), PEOPLE)
+    ]
+    return float(seen.right.mean() - unseen.right.mean()), percentile_interval(np.concatenate(drawn)) if drawn else None
 
 
 def accuracy(table: pd.DataFrame) -> Accuracy:

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import leakage, learning_curves
 from benchmarks.leakage import Leakage, read_rows
 from benchmarks.learning_curves import Curves, read_curves
-from benchmarks.predictions_files import read_files
+from benchmarks.predictions_files import accuracy, price, read_files
 from contract.errors import UserError
 
 
@@ -45,14 +45,21 @@ def test_the_price_is_that_of_the_files(files: Path, capsys: pytest.CaptureFixtu
     command = Leakage((f"resnet18={files}/abl/*e20*.csv",), (f"baseline={baseline}",), (f"baseline={baseline}",), out)
     leakage.main(command)
     rows = read_rows(command)
-    seen, unseen = rows["resnet18"]["seen"], rows["resnet18"]["unseen"]
+    seen, unseen = accuracy(rows["resnet18"]["seen"]), accuracy(rows["resnet18"]["unseen"])
     assert (seen.value, seen.n, seen.people) == (8 / 12, 12, 2)
     assert (unseen.value, unseen.n, unseen.people) == (7 / 8, 8, 2)
     # Two people drawn anew: both of one, both of the other, or one of each.
     assert (unseen.low, unseen.high) == (3 / 4, 1.0)
-    assert (rows["baseline"]["seen"].value, rows["baseline"]["seen"].people) == (3 / 4, 2)
+    known = accuracy(rows["baseline"]["seen"])
+    assert (known.value, known.people) == (3 / 4, 2)
+    # Of four people drawn anew, all are on one side too often for an interval; one table beside itself has no price.
+    assert price(rows["resnet18"]["seen"], rows["resnet18"]["unseen"]) == (pytest.approx(8 / 12 - 7 / 8), None)
+    assert price(rows["resnet18"]["seen"], rows["resnet18"]["seen"]) == (0.0, (0.0, 0.0))
     printed = capsys.readouterr().out
-    assert "| resnet18 | 66.7 % (50.0 to 75.0) | 12 | 87.5 % (75.0 to 100.0) | 8, 2 | -20.8 points |" in printed
+    assert (
+        "| resnet18 | 66.7 % (50.0 to 75.0) | 12 | 87.5 % (75.0 to 100.0) | 8, 2 | -20.8 points (undefined) |"
+        in printed
+    )
     picture = cv2.imread(str(out))
     assert picture is not None
     assert picture.std() > 5

@@ -36,8 +36,8 @@ class Config:
     affine: float = 0.5  # share of images that are also rotated by any angle, shifted and scaled (interpolated)
     shift: float = 0.05  # largest shift, as a share of the side
     scale: float = 0.05  # largest relative change of scale
-    stain_gain: float = 0.1  # largest relative change of optical density, per image and channel
-    stain_offset: float = 0.05  # largest added optical density, per image and channel
+    stain_gain: float = 0.1  # largest relative change of optical density, per image and channel; see stain_offset
+    stain_offset: float = 0.05  # largest added optical density, likewise; standardise takes nearly all of both out again
     blur: float = 0.1  # share of images that are blurred
     blur_sigma: float = 1.0  # largest Gaussian blur in px of the shards' images
     sharpen: float = 0.1  # share of images, apart from the blurred ones, that are sharpened
