@@ -153,7 +153,7 @@ def test_a_lock_that_an_ending_build_removes_meanwhile_is_taken_anew(
             removed.append((folder / ".lock").unlink())
         lock(file, operation)  # type: ignore[arg-type]
 
-    def look(*_: object) -> None:
+    def look(*_: object, **__: object) -> None:
         """While the build is at work, another must find the lock and find it held."""
         with (folder / ".lock").open("r") as file, pytest.raises(BlockingIOError):
             lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
