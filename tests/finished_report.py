@@ -51,7 +51,7 @@ def record(**changes: object) -> ReportRecord:
         "dataset": Dataset(
             "some cells", "course", "valid", "given", 10, (4, 6), ("normal", "blast"), 3, 2, 2, 1, "b" * 64, "c"
         ),
-        "bootstrap": Bootstrap(0.95, 100, 0, "subject", 3),
+        "bootstrap": Bootstrap(0.95, 100, 0, "identity", 2),
         "orientations": 1,
         "networks": {name: network(name, 0.7 + i / 100) for i, name in enumerate((*ARCHS, "ensemble"))},
         "pairs": (Pair("resnet18", "resnet50", 0.9, 0.8, 5, 2, 1, 2, 0.25, 0.5),),

@@ -80,5 +80,5 @@ def test_no_folder_and_no_utf8_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cp -r docs/report-template"):
         read_words(tmp_path / "gone")
     (tmp_path / "discussion.md").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match=r"discussion\.md: cannot be read as UTF-8"):
+    with pytest.raises(UserError, match=r"discussion\.md: cannot be read: not UTF-8"):
         read_words(tmp_path)
