@@ -35,7 +35,7 @@ def test_a_card_says_how_its_network_s_pixels_are_normalised(
     assert torch.equal(found, Normalise(MEAN, STD, standardise)(images))
 
 
-@pytest.mark.parametrize("module", ["benchmarks/inference.py", "export/graph.py", "export/network.py"])
+@pytest.mark.parametrize("module", ["benchmarks/inference.py", "export/graph.py", "export/variants.py"])
 def test_who_has_a_card_normalises_by_it(module: str) -> None:
     # Mean and deviation alone would forget whether images are standardised.
     text = (Path(__file__).parents[1] / module).read_text(encoding="utf-8")
