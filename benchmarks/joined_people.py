@@ -7,20 +7,17 @@ the last column is the paired difference to the baseline.
 """
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import tyro
-from numpy.typing import NDArray
 
-from contract.bootstrap import PEOPLE, Interval, Weights, percentile_interval, resamples, weighted_ranks
+from benchmarks.predictions_files import estimate
+from contract.bootstrap import Interval, weighted_ranks
 from contract.errors import UserError
 from contract.manifest import load_manifest
 
-Column = Callable[[Weights], NDArray[np.float64]]  # rows of weights to a score of each
 COLUMNS = {"key", "subject", "label", "verdict", "probability"}
 
 
@@ -71,13 +68,6 @@ def read_tables(command: JoinedPeople) -> dict[str, pd.DataFrame]:
         if not table.ID.equals(first):
             raise UserError(f"{path}: not the cells of {paths[0].name}")
     return ordered
-
-
-def estimate(people: list[str], score: Column) -> tuple[float, Interval | None]:
-    """A score of all cells, and its 95 % interval: None where too few people are there to draw anew."""
-    value = float(score(np.ones((1, len(people))))[0])
-    drawn = [score(weights) for weights in resamples(people, len(people), PEOPLE)]
-    return value, percentile_interval(np.concatenate(drawn)) if drawn else None
 
 
 def stated(found: tuple[float, Interval | None], scale: float, digits: str) -> str:

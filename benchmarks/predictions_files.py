@@ -1,27 +1,22 @@
 """Predictions of ablations, reports and baselines as one table, and the accuracy of a part of it with its interval."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from benchmarks.ablation_scores import COLUMNS as ABLATION
 from benchmarks.ablation_settings import NAME
-from contract.bootstrap import PEOPLE, Interval, percentile_interval, resamples, weighted_share
+from contract.bootstrap import PEOPLE, Interval, Weights, percentile_interval, resamples, weighted_share
 from contract.errors import UserError
 
-ABLATION = {
-    "key",
-    "label",
-    "logit",
-    "identity",
-    "unseen",
-    "setting",
-    "seed",
-    "fold",
-}  # columns of benchmarks/ablation.py
 SCORED = {"key", "label", "verdict", "subject", "identity"}  # of a report's, or the baseline's, predictions_valid.csv
+
+Score = Callable[[Weights], NDArray[np.float64]]  # of each row of weights ``[B, N]``: float64 ``[B]``
 
 
 @dataclass(frozen=True)
@@ -77,15 +72,19 @@ def _named(path: Path) -> str:
     return f" ({named['arch']}, {named['size']} px, {named['epochs']} epochs{folds})"
 
 
+def estimate(people: Sequence[str], score: Score) -> tuple[float, Interval | None]:
+    """A score of all cells, and its 95 % interval, people drawn anew: None where they are too few for one."""
+    value = float(score(np.ones((1, len(people))))[0])
+    drawn = [score(weights) for weights in resamples(people, len(people), PEOPLE)]
+    return value, percentile_interval(np.concatenate(drawn)) if drawn else None
+
+
 def price(seen: pd.DataFrame, unseen: pd.DataFrame) -> tuple[float, Interval | None]:
     """Accuracy on people seen less that on people never seen, and its 95 % interval, the people of both drawn anew."""
     both = pd.concat([seen, unseen], ignore_index=True)
     right, known = both.right.to_numpy(bool), np.arange(len(both)) < len(seen)
-    drawn = [
-        weighted_share(right, known, weights) - weighted_share(right, ~known, weights)
-        for weights in resamples(both.person.tolist(), len(both), PEOPLE)
-    ]
-    return float(seen.right.mean() - unseen.right.mean()), percentile_interval(np.concatenate(drawn)) if drawn else None
+    less = lambda w: weighted_share(right, known, w) - weighted_share(right, ~known, w)  # noqa: E731
+    return estimate(both.person.tolist(), less)
 
 
 def accuracy(table: pd.DataFrame) -> Accuracy:
@@ -94,9 +93,7 @@ def accuracy(table: pd.DataFrame) -> Accuracy:
     Raises ``UserError`` where there are fewer than two people to draw anew.
     """
     right, people = table.right.to_numpy(bool), table.person.tolist()
-    every = np.ones_like(right)
-    shares = [weighted_share(right, every, weights) for weights in resamples(people, len(people), PEOPLE)]
-    bounds = percentile_interval(np.concatenate(shares)) if shares else None
+    value, bounds = estimate(people, lambda weights: weighted_share(right, np.ones_like(right), weights))
     if bounds is None:
         raise UserError(f"{table.file.iloc[0]}: one person's cells alone have no interval over people")
-    return Accuracy(float(right.mean()), *bounds, len(right), len(set(people)))
+    return Accuracy(value, *bounds, len(right), len(set(people)))

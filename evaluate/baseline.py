@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from contract.baseline import CARD, COLUMNS, NAME, BaselineCard, predictions_name
 from contract.errors import UserError
-from contract.files import read_bytes
+from contract.files import read_bytes, read_text
 from evaluate.predictions import Cells, Predictions, decide
 from evaluate.shard_folders import ShardFolder, positions_of
 
@@ -62,7 +62,7 @@ def load_baseline(artifacts: Path, folders: Sequence[ShardFolder]) -> Baseline |
         if (path.parent / "metrics.json").is_file():
             raise UserError(f"{path.parent}: has no {CARD}: it was made by an older version, or half: {AGAIN}")
         return None
-    card = BaselineCard.from_json(read_bytes(path, AGAIN).decode(errors="replace"), str(path))
+    card = BaselineCard.from_json(read_text(path, AGAIN), str(path))
     if len(card.manifests) != 1:
         raise UserError(
             f"{path}: was trained on {len(card.manifests)} folds, a report is of one set of shards: {AGAIN}"

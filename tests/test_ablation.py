@@ -21,7 +21,6 @@ from benchmarks.ablation_table import Finished, lines
 from benchmarks.ablation_table import main as print_table
 from contract.bootstrap import PEOPLE, percentile_interval, resamples
 from contract.errors import UserError
-from contract.manifest import Manifest
 from contract.model_card import ModelCard
 from contract.shard_reader import SplitReader
 from train.baseline import Config as BaselineConfig
@@ -169,18 +168,16 @@ def test_a_checkpoint_of_another_network_is_refused(finished: Finish) -> None:
     manifest = make_shards(command, labelled_cells(command.data), network)
     card, _ = load_checkpoint(network.checkpoint)
     refuse_other(network, manifest, card, 1, False)
-    _refused(network, manifest, replace(card, manifest_digest="0" * 64), "manifest 000")
-    _refused(network, manifest, replace(card, recipe=replace(card.recipe, size=64)), "size 64, not 40")
-    _refused(network, manifest, replace(card, training={**card.training, "epochs": 30}), "epochs 30, not 1")
-    _refused(network, manifest, card, "0 of 1 epochs", 0)
-    _refused(network, manifest, card, "1 of 1 epochs done", 1, True)
-
-
-def _refused(
-    network: Network, manifest: Manifest, card: ModelCard, words: str, epochs: int = 1, inside: bool = False
-) -> None:
-    with pytest.raises(UserError, match=f"last.pt: not the network that was asked for: {words}"):
-        refuse_other(network, manifest, card, epochs, inside)
+    others: list[tuple[str, ModelCard, int, bool]] = [
+        ("manifest 000", replace(card, manifest_digest="0" * 64), 1, False),
+        ("size 64, not 40", replace(card, recipe=replace(card.recipe, size=64)), 1, False),
+        ("epochs 30, not 1", replace(card, training={**card.training, "epochs": 30}), 1, False),
+        ("0 of 1 epochs", card, 0, False),
+        ("1 of 1 epochs done", card, 1, True),
+    ]
+    for words, other, epochs, inside in others:
+        with pytest.raises(UserError, match=f"last.pt: not the network that was asked for: {words}"):
+            refuse_other(network, manifest, other, epochs, inside)
 
 
 def test_at_test_time_judges_the_networks_of_the_ablation_and_no_others(

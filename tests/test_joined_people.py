@@ -8,7 +8,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import joined_people
-from benchmarks.joined_people import JoinedPeople, estimate, main, read_tables
+from benchmarks.joined_people import JoinedPeople, main, read_tables
+from benchmarks.predictions_files import estimate
 from contract.bootstrap import PEOPLE, resamples, weighted_ranks
 from contract.errors import UserError
 from contract.manifest import Manifest

@@ -115,6 +115,7 @@ def test_the_keyboard_reaches_everything(page: Page, synthetic_data: Path) -> No
     page.get_by_role("button", name="Clear").press("Enter")
     expect(page.get_by_role("article")).to_have_count(0)
     expect(page.locator("#files")).to_be_focused()
+    assert page.get_by_role("alert").count() == 0
 
 
 def test_a_large_file_is_refused_before_it_is_sent(page: Page, tmp_path: Path) -> None:
