@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import train.run
+from train.config import Config
 
 
 class SmallNetwork(nn.Module):
@@ -21,6 +25,12 @@ class SmallNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(torch.relu(self.bn1(self.conv1(x))).mean(dim=(2, 3)))
+
+
+def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:
+    """Two batches an epoch of the tests' shards, the second one smaller; the rate passes its peak within the first."""
+    small = Config(shards=shards, artifacts=artifacts, epochs=2, batch_size=20, lr=0.02, warmup_epochs=0.5)
+    return replace(small, device="cpu", amp=False, **changes)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from equality import assert_equal
+from small_network import config_of as small_config
 from small_network import small_runs
 
 import train.loop
@@ -27,9 +28,8 @@ def _small_runs() -> Iterator[None]:
 
 
 def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:
-    # Two steps an epoch; sizes grow from 33 to 40 px in the first cycle, which ends before patience could matter.
-    small = Config(shards=shards, artifacts=artifacts, epochs=2, batch_size=20, lr=0.02, warmup_epochs=0.5)
-    return replace(small, start_size=33, patience=2, device="cpu", amp=False, **changes)
+    # Sizes grow from 33 to 40 px in the first cycle, which ends before patience could matter.
+    return small_config(shards, artifacts, start_size=33, patience=2, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_network import SmallNetwork
+from small_network import SmallNetwork, config_of
 from torch import Tensor
 
 import train.finite
@@ -25,12 +25,6 @@ from train.run import Run
 @pytest.fixture(autouse=True)
 def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
-
-
-def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:
-    # Two batches an epoch, the second one smaller; the rate passes its peak within the first epoch.
-    small = Config(shards=shards, artifacts=artifacts, epochs=2, batch_size=20, lr=0.02, warmup_epochs=0.5)
-    return replace(small, device="cpu", amp=False, **changes)
 
 
 def files_of(folder: Path) -> set[str]:

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import torch
 from equality import assert_equal
-from small_network import SmallNetwork, small_runs
+from small_network import SmallNetwork, config_of, small_runs
 
 import train.loop
 from contract.errors import UserError
 from contract.manifest import Manifest
 from train.checkpoint import load_checkpoint
-from train.config import Config
 from train.data import open_labelled
 from train.history import best_epoch, read_history
 from train.loop import train as train_network
@@ -32,12 +31,6 @@ FILES = {"best.pt", "last.pt", "history.csv", "config.json", "run.json", "accura
 def _small_runs() -> Iterator[None]:
     with small_runs():
         yield
-
-
-def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:
-    # Two batches an epoch, the second one smaller; the rate passes its peak within the first epoch.
-    small = Config(shards=shards, artifacts=artifacts, epochs=2, batch_size=20, lr=0.02, warmup_epochs=0.5)
-    return replace(small, device="cpu", amp=False, **changes)
 
 
 @pytest.fixture(scope="module")
