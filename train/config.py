@@ -45,6 +45,9 @@ class Config:
     erode: int = 0  # px taken off the cell's outline at most, drawn per image
     erase: float = 0.0  # share of images with one rectangle erased
     start_size: int = 64  # progressive size: px of the first epochs, growing to the shards' size; 0: off
+    initial: Path | None = (
+        None  # checkpoint of the same network and split to start from, say of smaller images; None: random
+    )
     seed: int = 0  # of weights, order of samples and augmentation
     workers: int = 0  # loader processes; batches do not depend on it
     cache: Literal["none", "ram", "device"] = "none"  # keep decoded samples in shared memory, or on the GPU
@@ -71,9 +74,10 @@ class Config:
             raise UserError(f"--blur-sigma {self.blur_sigma}: must be at most 10 px")
 
 
-# Where a run lies and how it is executed: neither changes what is learned, so a resumed run may change them.
+# Where a run's files lie and how it is executed: neither changes what is learned, so a resumed run may change them.
+# Of the weights it starts from, their content counts and not their path (``train.initial``).
 EXECUTION = (
-    *("arch", "shards", "artifacts", "workers", "cache", "device", "compile"),
+    *("arch", "shards", "artifacts", "initial", "workers", "cache", "device", "compile"),
     *("checkpoint_every", "resume", "force"),
 )
 

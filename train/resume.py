@@ -13,7 +13,6 @@ import torch
 from contract.errors import UserError
 from contract.model_card import ModelCard
 from train.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from train.config import recipe_of
 from train.finite import check_losses, check_weights
 from train.history import NAME as HISTORY
 from train.history import Epoch, best_epoch, finished, write_history
@@ -125,7 +124,7 @@ def _differences(card: ModelCard, run: Run) -> list[str]:
     now["the shards' manifest"] = run.manifest.digest[:12]
     then: dict[str, Any] = {"arch": card.arch, "classes": card.classes}
     then["the shards' manifest"] = card.manifest_digest[:12]
-    now, then = now | recipe_of(run.config), then | card.training | {"cycles": _cycles(card)}
+    now, then = now | run.recipe, then | {"initial": ""} | card.training | {"cycles": _cycles(card)}
     if now["cycles"] > then["cycles"]:
         del now["cycles"]  # what is there is the beginning of the longer run
     return [f"{name} {then.get(name)} -> {value}" for name, value in now.items() if then.get(name) != value]

@@ -17,6 +17,7 @@ from train.config import Config, recipe_of
 from train.data import Batches, open_cache, open_labelled, train_batches, valid_batches
 from train.draws import Draws
 from train.history import Epoch, best_epoch
+from train.initial import load_initial
 from train.interrupt import Interruption, StoppedError
 from train.normalise import Normalise
 from train.objective import class_weights
@@ -59,6 +60,7 @@ class Run:
         self.caches = [open_cache(config.cache, split, self.device, config.workers) for split in splits]
         torch.manual_seed(config.seed)
         model = build_resnet(config.arch).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.initial = load_initial(model, config, self.manifest)
         averaged = copy.deepcopy(model)
         self.model: nn.Module = self.processes.synchronised(model, self.device)
         self.ema = ExponentialMovingAverage(self.model, averaged, config.ema_decay)
@@ -84,6 +86,11 @@ class Run:
             return shared, shared
         torch._dynamo.config.recompile_limit = 64  # one for each of the growing sizes
         return torch.compile(shared, dynamic=False), shared  # type: ignore[return-value]
+
+    @property
+    def recipe(self) -> dict[str, int | float | str | bool]:
+        """What decides what is learned, as JSON-able values."""
+        return recipe_of(self.config) | {"initial": self.initial}
 
     @property
     def samples(self) -> int:
@@ -183,7 +190,7 @@ class Run:
             manifest_digest=self.manifest.digest,
             seed=self.config.seed,
             epoch=best.epoch if best else 0,
-            training=dict(recipe_of(self.config)),
+            training=self.recipe | {"source_digest": self.manifest.source_digest},
             versions=versions(),
             metrics=best.metrics if best else {},
         )

@@ -1,0 +1,38 @@
+"""Weights to start from: an earlier checkpoint of the same network, say of smaller images, in place of random ones.
+
+Source: growing images across runs as in progressive resizing, Howard et al., DAWNBench 2018; the weights are this
+project's own, trained from scratch.
+"""
+
+import hashlib
+
+from torch import nn
+
+from contract.errors import UserError
+from contract.files import read_bytes
+from contract.manifest import Manifest
+from train.checkpoint import load_checkpoint, load_weights
+from train.config import Config
+
+
+def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
+    """Copy the weights of ``config.initial`` into ``network``; returns what a card says of them ("": none).
+
+    Raises ``UserError`` for a checkpoint of another network, of other classes, or of another split of the data: it may
+    have learned cells that are judged here. The size of its images may be another.
+    """
+    path = config.initial
+    if path is None:
+        return ""
+    if path.parent.resolve() == (config.artifacts / config.arch).resolve():
+        raise UserError(f"--initial {path}: lies in the folder that this run writes; choose another --artifacts")
+    card, state = load_checkpoint(path)
+    now = {"arch": config.arch, "classes": manifest.classes, "split": manifest.source_digest[:12]}
+    split = str(card.training.get("source_digest", "unknown"))
+    then = {"arch": card.arch, "classes": card.classes, "split": split[:12]}
+    differing = [f"{name} {then[name]} -> {now[name]}" for name in now if then[name] != now[name]]
+    if differing:
+        raise UserError(f"--initial {path}: cannot be started from, these differ: {', '.join(differing)}")
+    load_weights(network, state, path)
+    digest = hashlib.sha256(read_bytes(path, "train it first")).hexdigest()
+    return f"epoch {card.epoch} at {card.recipe.size} px, SHA-256 {digest}"
