@@ -5,8 +5,9 @@
 
 ours: the loop of `python -m train` with its defaults, from shards: reading, augmentation, EMA, checks. plain: float32,
 NCHW, SGD, flips, images already decoded in memory. bf16: plain with autocast and channels_last, nothing else of ours.
-The loops take turns, so that a slow moment of the machine meets them all; the best round of each counts. On a GPU,
-two ceilings are measured as well: a bfloat16 matrix product and a copy in memory.
+Each loop is a process of its own, as it would be for who runs it (ours sets how memory is freed, for all of a process).
+They take turns, so that a slow moment of the machine meets them all; the best round of each counts. On a GPU, two
+ceilings are measured as well: a bfloat16 matrix product and a copy in memory.
 """
 
 import platform
@@ -14,8 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -34,15 +38,18 @@ from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
 from contract.command import run_command
+from contract.manifest import load_manifest
 from contract.recipe import Recipe
 from train.config import Config
 from train.interrupt import Interruption
 from train.loop import train_epoch
+from train.memory import keep_freed_memory
 from train.processes import pick_device
 from train.resnet import build_resnet
 from train.run import Run
 
 Loop = Callable[[], None]  # trains for one epoch
+_loops: list[Loop] = []  # of this process: one
 
 
 @dataclass(frozen=True)
@@ -98,13 +105,21 @@ def _measure(
         device=device.type,  # type: ignore[arg-type]
         cache="device" if device.type == "cuda" else "none",
     )
-    run = Run(config)
-    images, labels = _decoded(run)
-    size, n = run.manifest.recipe.size, run.samples
-    loops = {"ours": _ours(run), "plain": _plain(run, images, labels, False), "bf16": _plain(run, images, labels, True)}
-    if bench.compile:
-        loops["ours, compiled"] = _ours(Run(Config(**{**vars(config), "compile": True})))
-    rates = {name: n / seconds for name, seconds in _best(loops, bench.rounds, device).items()}
+    names = ["ours", "plain", "bf16"] + ["ours, compiled"] * bench.compile
+    context = get_context("spawn")
+    with ExitStack() as stack:
+        pools = {
+            name: stack.enter_context(
+                ProcessPoolExecutor(1, context, _prepare, (name, config, torch.get_num_threads()))
+            )
+            for name in names
+        }
+        best = _best(
+            {name: lambda pool=pool: pool.submit(_epoch).result() for name, pool in pools.items()}, bench.rounds
+        )
+    manifest = load_manifest(shards)
+    size, n = manifest.recipe.size, manifest.split("train").samples
+    rates = {name: n / seconds for name, seconds in best.items()}
     for name, rate in rates.items():
         row = [arch, str(size), name, f"{rate:.1f}", f"{rate / rates['plain']:.2f}"]
         if ceilings:
@@ -112,18 +127,37 @@ def _measure(
         table.add_row(*row, end_section=name == list(rates)[-1])
 
 
-def _best(loops: dict[str, Loop], rounds: int, device: torch.device) -> dict[str, float]:
-    """Seconds of the best epoch of each; one before them is not counted."""
-    best = dict.fromkeys(loops, float("inf"))
+def _best(rounds_of: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """The best of each one's seconds, taken in turn; one round before them is not counted."""
+    best = dict.fromkeys(rounds_of, float("inf"))
     for counted in [False, *[True] * rounds]:
-        for name, loop in loops.items():
-            began = time.perf_counter()
-            loop()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
+        for name, seconds_of_round in rounds_of.items():
+            seconds = seconds_of_round()
             if counted:
-                best[name] = min(best[name], time.perf_counter() - began)
+                best[name] = min(best[name], seconds)
     return best
+
+
+def _timed(act: Callable[[], object], device: torch.device) -> float:
+    began = time.perf_counter()
+    act()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _prepare(name: str, config: Config, threads: int) -> None:
+    """Make this process the one of a loop."""
+    torch.set_num_threads(threads)
+    if name.startswith("ours"):
+        keep_freed_memory()  # as the command does
+        _loops.append(_ours(Run(replace(config, compile=name == "ours, compiled"))))
+    else:
+        _loops.append(_plain(Run(config), name == "bf16"))
+
+
+def _epoch() -> float:
+    return _timed(_loops[0], torch.device("cuda" if torch.cuda.is_initialized() else "cpu"))
 
 
 def _ours(run: Run) -> Loop:
@@ -136,8 +170,9 @@ def _ours(run: Run) -> Loop:
     return epoch
 
 
-def _plain(run: Run, images: Tensor, labels: Tensor, bf16: bool) -> Loop:
+def _plain(run: Run, bf16: bool) -> Loop:
     """What a course solution writes; its images lie decoded in the device's memory already."""
+    images, labels = _decoded(run)
     model: nn.Module = build_resnet(run.config.arch).to(run.device)
     model = model.to(memory_format=torch.channels_last) if bf16 else model  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
@@ -169,9 +204,9 @@ def _ceilings(device: torch.device) -> tuple[float, float]:
     a, b = (torch.randn(8192, 8192, device=device, dtype=torch.bfloat16) for _ in range(2))
     source = torch.empty(2**30, device=device, dtype=torch.uint8)
     target = torch.empty_like(source)
-    product = _best({"product": lambda: _times(20, lambda: torch.mm(a, b))}, 5, device)["product"] / 20
-    copy = _best({"copy": lambda: _times(20, lambda: target.copy_(source))}, 5, device)["copy"] / 20
-    return 2 * 8192**3 / product, 2 * 2**30 / copy
+    acts = {"product": lambda: torch.mm(a, b), "copy": lambda: target.copy_(source)}
+    best = _best({name: lambda act=act: _timed(lambda: _times(20, act), device) / 20 for name, act in acts.items()}, 5)
+    return 2 * 8192**3 / best["product"], 2 * 2**30 / best["copy"]
 
 
 def _times(n: int, act: Callable[[], Tensor]) -> None:

@@ -13,6 +13,7 @@ from train.history import NAME as HISTORY
 from train.history import read_history
 from train.interrupt import StoppedError
 from train.loop import train
+from train.memory import keep_freed_memory
 from train.processes import Processes, joined_processes
 from train.resnet import ARCHITECTURES
 from train.run_record import command_of
@@ -21,6 +22,7 @@ from train.run_record import command_of
 def main() -> None:
     """Train the network (or all three), then draw the comparison of all that are trained."""
     config = tyro.cli(Config, prog="python -m train", description=f"{Config.__doc__}\n\n{expectation()}")
+    keep_freed_memory()
     with joined_processes() as processes:
         try:
             _train(config, processes)
