@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.ablation_settings import NAME, OLD_FOLDS
+from benchmarks.ablation_settings import BASELINE, NAME, OLD_FOLDS, TOGETHER
 from contract.bootstrap import PEOPLE, Weights, ratio, resamples, weighted_f1, weighted_ranks
 from contract.errors import UserError
 
@@ -39,6 +39,18 @@ def read(files: Sequence[Path]) -> pd.DataFrame:
     if whole.duplicated(["setting", "unseen", *CELL]).any():
         raise UserError(f"{files[0].parent}: a setting has two predictions of one cell, seed and fold")
     return whole
+
+
+def with_baseline(tables: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """Predictions of a setting and the classical baseline together: the mean of their probabilities, cell by cell."""
+    networks, trees = paired(tables, setting, BASELINE)
+    mean = (_probability(networks.logit) + _probability(trees.logit)) / 2
+    minutes = networks.minutes + trees.minutes
+    return networks.assign(setting=setting + TOGETHER, logit=np.log(mean) - np.log1p(-mean), minutes=minutes)
+
+
+def _probability(logit: pd.Series) -> pd.Series:
+    return 1 / (1 + np.exp(-logit))
 
 
 def people_of(table: pd.DataFrame) -> list[str]:

@@ -24,6 +24,7 @@ BASE: dict[str, Any] = {
     "warmup_epochs": 1.0,
 }
 BASELINE, TREES = "baseline", "trees"  # the classical baseline's row of the table, and its "network" in names
+TOGETHER = f"+{BASELINE}"  # after a setting: the mean of its probability and the baseline's
 OLD_FOLDS = 2  # of files named before names said how many folds there are
 NAME = re.compile(
     r"(?P<setting>.+)-(?P<arch>resnet\d+|trees)-(?P<size>\d+)px-e(?P<epochs>\d+)"
@@ -33,6 +34,7 @@ NAME = re.compile(
 NOT_SET = {
     "shards",
     "artifacts",
+    "initial",
     "seed",
     "workers",
     "cache",

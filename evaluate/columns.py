@@ -33,14 +33,19 @@ class Columns:
 
     @property
     def names(self) -> list[str]:
-        """Of all columns, in their order: the networks, the baseline, the ensemble of two networks or more."""
-        baseline = [BASELINE] if self.baseline else []
-        return [*self.networks, *baseline, *([ENSEMBLE] if len(self.networks) > 1 else [])]
+        """Of all columns, in their order: the networks, the baseline, the ensemble of two of them or more."""
+        return [*self.members, *([ENSEMBLE] if len(self.members) > 1 else [])]
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Of the ensemble: the networks and the baseline, which errs on other people than they do."""
+        return (*self.networks, *([BASELINE] if self.baseline else []))
 
     @property
     def threshold(self) -> float:
         """The ensemble's."""
-        return ensemble_threshold([predictor.card.threshold for predictor in self.networks.values()])
+        networks = [predictor.card.threshold for predictor in self.networks.values()]
+        return ensemble_threshold(networks + ([self.baseline.card.threshold] if self.baseline else []))
 
 
 @dataclass(frozen=True)
@@ -82,11 +87,10 @@ def predict_columns(columns: Columns, split: str) -> tuple[dict[str, Predictions
             look_of(predictor, columns.orientations), shards.reader(split), cells, positions, f"{name} {split}"
         )
     found = {name: said.predictions for name, said in spoken.items()}
-    members = list(found.values())
     if columns.baseline:
         found[BASELINE] = columns.baseline.predictions(split, cells)
-    if len(members) > 1:
-        found[ENSEMBLE] = average(members, columns.threshold)
+    if len(found) > 1:
+        found[ENSEMBLE] = average(list(found.values()), columns.threshold)
     return found, spoken
 
 
@@ -103,7 +107,7 @@ def score_columns(
 
 def _speaker(columns: Columns, name: str, artifacts: Path) -> Speaker:
     if name == ENSEMBLE:
-        return Speaker(name, columns.threshold, "mean of its members' thresholds", members=tuple(columns.networks))
+        return Speaker(name, columns.threshold, "mean of its members' thresholds", members=columns.members)
     if columns.baseline and name == BASELINE:
         made = columns.baseline.card
         return Speaker(name, made.threshold, "chosen beforehand", baseline=made)
@@ -126,7 +130,7 @@ def _model_file(columns: Columns, name: str, artifacts: Path) -> ModelFile:
 def picture_of(columns: Columns, spoken: dict[str, SplitPrediction], name: str, split: str, i: int) -> bytes:
     """Cell ``i`` of a split as a column saw it, beside its class activation map, as PNG; the baseline has no map.
 
-    The ensemble's map is the mean of those members that see the same part of the image as the first one.
+    The ensemble's map is the mean of those networks that see the same part of the image as the first one.
     """
     if columns.baseline and name == BASELINE:
         return error_picture(columns.baseline.image(split, columns.folders[0].cells(split), i), None)

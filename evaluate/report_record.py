@@ -142,7 +142,7 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Network:
-    """One column of the report: a network, the classical baseline, or the ensemble of the networks."""
+    """One column of the report: a network, the classical baseline, or the ensemble of all these."""
 
     file: ModelFile | None  # None for the baseline and the ensemble
     members: tuple[str, ...]  # whose calibrated probabilities the ensemble averages; () for a network

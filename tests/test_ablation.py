@@ -15,7 +15,7 @@ import benchmarks.ablation as ablation
 import train.run
 from benchmarks import ablation_settings, at_test_time
 from benchmarks.ablation import Ablation, labelled_cells, make_shards, planned, predict, refuse_other
-from benchmarks.ablation_scores import by_seed, drawn_anew, paired, people_of, read
+from benchmarks.ablation_scores import by_seed, drawn_anew, paired, people_of, read, with_baseline
 from benchmarks.ablation_settings import NAME, Network, chosen, configured
 from benchmarks.ablation_table import Finished, lines
 from benchmarks.ablation_table import main as print_table
@@ -274,6 +274,15 @@ def _with_seen(tables: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([tables, tables.assign(unseen=False)], ignore_index=True)
 
 
+def test_a_setting_and_the_baseline_together_are_the_mean_of_their_probabilities() -> None:
+    tables = pd.concat([_table("a", 1, FIRST), _table("baseline", 1, FIRST).assign(logit=-0.5)], ignore_index=True)
+    both = with_baseline(tables, "a")
+    mean = (1 / (1 + np.exp(-_table("a", 1, FIRST).logit)) + 1 / (1 + np.exp(0.5))) / 2
+    assert set(both.setting) == {"a+baseline"}
+    assert (1 / (1 + np.exp(-both.logit))).tolist() == pytest.approx(mean.tolist())
+    assert both.minutes.tolist() == (2 * _table("a", 1, FIRST).minutes).tolist()
+
+
 def test_settings_of_other_people_are_not_compared() -> None:
     other = {"Z": (0, FIRST["A"][1]), "B": FIRST["B"], "C": FIRST["C"]}
     with pytest.raises(UserError, match="of another dataset"):
@@ -330,3 +339,14 @@ def test_old_names_are_of_two_folds_and_definitions_are_not_mixed(
         read([write("blur=0.1-resnet18-64px-e10-s0-f3.csv", fold=3)])
     with pytest.raises(UserError, match="not predictions of"):
         read([write("blur=0.1-resnet18-64px-e10-s0-f2.csv")])  # fold 1, by its rows
+
+
+def test_the_baseline_beside_a_setting_is_found_and_printed(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    old = write("blur=0.1-resnet18-64px-e10-s0-f1.csv")
+    with pytest.raises(UserError, match="no results of baseline, trees, 64 px"):
+        print_table(Finished(("blur=0.1+baseline",), out=old.parent))
+    write("baseline-trees-64px-e0-s0-f1.csv", setting="baseline", logit=9.0)  # it calls every cell a blast
+    print_table(Finished(("blur=0.1", "blur=0.1+baseline"), out=old.parent))
+    printed = capsys.readouterr().out
+    assert "| blur=0.1 | 1 | 1 of 2 | 61.9 [" in printed
+    assert "| blur=0.1+baseline | 1 | 1 of 2 | 52.4 [" in printed
