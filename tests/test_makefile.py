@@ -52,9 +52,9 @@ def test_the_course_takes_shards_of_each_size_once() -> None:
     assert "evaluate/run.py --shards s/112px s/64px " in plan
     assert "train baseline --shards s/112px " in plan
     assert "evaluate publish" in plan
-    flagged = _make("-n", "course", "DATA=x", "COURSE_FLAGS_evaluate=--orientations 8", "FLAGS=--lr 1").stdout
+    flagged = _make("-n", "course", "DATA=x", "COURSE_FLAGS_evaluate=--orientations 8", "FLAGS=--lr 0.123").stdout
     assert re.search(r"evaluate/run\.py .*--orientations 8", flagged)
-    assert "--lr" not in flagged, "flags of one step are no flags of another"
+    assert "0.123" not in flagged, "flags of one step are no flags of another"
 
 
 def test_folders_of_one_name_do_not_hide_targets() -> None:
