@@ -19,13 +19,14 @@ from contract.files import read_bytes
 from contract.publish import publish_bytes
 from evaluate.paper import check_history
 from evaluate.predictions import Predictions, read_predictions
-from evaluate.report_record import ARCHS, ENSEMBLE, ReportRecord, load_record
+from evaluate.report_record import ARCHS, ENSEMBLE, ModelFile, ReportRecord, load_record
 from evaluate.submission import submission_name
 
 WANTED = (*ARCHS, ENSEMBLE, BASELINE)
-OURS = re.compile(rf"(submission|predictions|history|confusion)_({'|'.join(WANTED)})\.(csv|png)")
+OURS = re.compile(rf"(submission|predictions|history|confusion)_({'|'.join(WANTED)})(_first)?\.(csv|png)")
 OF_A_SPLIT = re.compile(rf".+_({'|'.join(WANTED)})\.csv")  # "external_resnet18.csv", where its header is HEADER
 HEADER = ("ID", "label", "probability")
+FIRST = "first"  # folder of trainings on smaller images, below the artifacts, as `make course` names it
 
 AGAIN = "make the report anew (python evaluate/run.py)"
 
@@ -97,7 +98,22 @@ def _figures(record: ReportRecord, report: Path) -> dict[str, bytes]:
 
 
 def _histories(record: ReportRecord, artifacts: Path) -> dict[str, bytes]:
-    return {f"history_{arch}.csv": read_bytes(artifacts / arch / "history.csv", AGAIN) for arch in record.history}
+    files = {}
+    for arch in record.history:
+        files[f"history_{arch}.csv"] = read_bytes(artifacts / arch / "history.csv", AGAIN)
+        file = record.networks[arch].file
+        files |= _first_history(arch, file, artifacts / FIRST / arch) if file else {}
+    return files
+
+
+def _first_history(arch: str, file: ModelFile, first: Path) -> dict[str, bytes]:
+    """Of the training that a network started from (``train --initial``), where `make course` left it in ``first``."""
+    initial, weights = str(file.card["training"].get("initial", "")), first / "best.pt"
+    if not initial or not weights.is_file():
+        return {}
+    if not initial.endswith(hashlib.sha256(read_bytes(weights)).hexdigest()):
+        raise UserError(f"{weights}: not the weights that {file.path} started from: train it again, or move them away")
+    return {f"history_{arch}_first.csv": read_bytes(first / "history.csv", AGAIN)}
 
 
 def _answers(record: ReportRecord, report: Path, name: str) -> dict[str, bytes]:

@@ -72,6 +72,31 @@ def artifacts(tmp_path: Path) -> Path:
     return tmp_path / "artifacts"
 
 
+def test_the_history_of_the_weights_that_a_network_started_from_is_published_too(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    first = artifacts / "first" / "resnet50"
+    first.mkdir(parents=True)
+    (first / "best.pt").write_bytes(b"weights of smaller images")
+    (first / "history.csv").write_text("of smaller images\n")
+    started = f"epoch 44 at 64 px, SHA-256 {file_sha256(first / 'best.pt')}"
+    made = _write_report(artifacts)
+    assert "history_resnet50_first.csv" not in _content(publish(Publish(artifacts, tmp_path / "course")))
+    column = made.networks["resnet50"]
+    assert column.file is not None
+    training = {**column.file.card["training"], "initial": started}
+    file = replace(column.file, card={**column.file.card, "training": training})
+    changed = replace(made, networks={**made.networks, "resnet50": replace(column, file=file)})
+    (artifacts / "report" / "metrics.json").write_text(to_json(changed), encoding="utf-8")
+    out = publish(Publish(artifacts, tmp_path / "course"))
+    assert (out / "history_resnet50_first.csv").read_text() == "of smaller images\n"
+    (first / "best.pt").write_bytes(b"of another training")
+    with pytest.raises(UserError, match=r"best\.pt: not the weights that resnet50/model\.onnx started from"):
+        publish(Publish(artifacts, tmp_path / "course"))
+    (artifacts / "report" / "metrics.json").write_text(to_json(made), encoding="utf-8")
+    assert "history_resnet50_first.csv" not in _content(publish(Publish(artifacts, tmp_path / "course")))
+
+
 def test_every_column_has_its_files_in_the_published_format(artifacts: Path, tmp_path: Path) -> None:
     out = publish(Publish(artifacts, tmp_path / "course"))
     kinds = [f"{kind}_{name}.csv" for kind in ("submission", "predictions", "external") for name in NAMES]
