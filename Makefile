@@ -60,25 +60,35 @@ evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python e
 	$(PY) evaluate/run.py --shards $(SHARDS) --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
 
 # What the course's results have of their own: px of a network's shards, flags of its training and of the other steps.
-# Nothing: the defaults. train/expected.md says the same in its table (a test compares them).
-COURSE_SIZE_resnet18 :=
-COURSE_SIZE_resnet50 := 64
+# Nothing: the defaults. FIRST: of a training on smaller images before it, whose weights it starts from.
+# train/expected.md says the same in its table (a test compares them).
+COURSE_SIZE_baseline :=
+COURSE_SIZE_resnet18 := 144
+COURSE_SIZE_resnet50 :=
 COURSE_SIZE_resnet152 := 64
-COURSE_FLAGS_resnet18 :=
-COURSE_FLAGS_resnet50 := --epochs 46 --start-size 48
+COURSE_FIRST_SIZE_resnet18 := 112
+COURSE_FIRST_SIZE_resnet50 := 64
+COURSE_FIRST_FLAGS_resnet18 :=
+COURSE_FIRST_FLAGS_resnet50 := --epochs 46 --start-size 48
+COURSE_FLAGS_resnet18 := --epochs 14 --start-size 0 --lr 0.02 --warmup-epochs 1
+COURSE_FLAGS_resnet50 := --epochs 28 --start-size 80 --lr 0.02 --warmup-epochs 1
 COURSE_FLAGS_resnet152 := --epochs 14 --cycles 2 --start-size 48 --affine 0 --blur 0 --sharpen 0 --ema-decay 0.995 --warmup-epochs 1
 COURSE_FLAGS_shards :=
 COURSE_FLAGS_export :=
 COURSE_FLAGS_evaluate := --orientations 8
 COURSE := docs/results/course
 px = $(or $(COURSE_SIZE_$(1)),112)
-COURSE_SHARDS := $(sort $(foreach n,$(NETWORKS),$(SHARDS)/$(call px,$(n))px))
-BASELINE_SHARDS := $(SHARDS)/$(call px,resnet18)px
+FIRST := $(ARTIFACTS)/first
+first_train = $(MAKE) train ARCH=$(1) SHARDS=$(SHARDS)/$(COURSE_FIRST_SIZE_$(1))px ARTIFACTS=$(FIRST) FLAGS="$(COURSE_FIRST_FLAGS_$(1))" &&
+COURSE_SHARDS := $(sort $(foreach n,$(NETWORKS) baseline,$(SHARDS)/$(call px,$(n))px))
+FIRST_SHARDS := $(foreach n,$(NETWORKS),$(if $(COURSE_FIRST_SIZE_$(n)),$(SHARDS)/$(COURSE_FIRST_SIZE_$(n))px))
+BASELINE_SHARDS := $(SHARDS)/$(call px,baseline)px
 course: $(SETUP)  ## everything of docs/results/course again, a few hours on 2 cores: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
-	for folder in $(COURSE_SHARDS); do size=$${folder##*/}; \
+	for folder in $(sort $(COURSE_SHARDS) $(FIRST_SHARDS)); do size=$${folder##*/}; \
 	  $(MAKE) shards SPLIT=given SIZE=$${size%px} SHARDS=$$folder FLAGS="$(COURSE_FLAGS_shards)" || exit; done
-	$(foreach n,$(NETWORKS),$(MAKE) train ARCH=$(n) SHARDS=$(SHARDS)/$(call px,$(n))px FLAGS="$(COURSE_FLAGS_$(n))" &&) true
+	$(foreach n,$(NETWORKS),$(if $(COURSE_FIRST_SIZE_$(n)),$(call first_train,$(n))) $(MAKE) train ARCH=$(n) SHARDS=$(SHARDS)/$(call px,$(n))px \
+	  FLAGS="$(COURSE_FLAGS_$(n))$(if $(COURSE_FIRST_SIZE_$(n)), --initial $(FIRST)/$(n)/best.pt)" &&) true
 	$(MAKE) baseline SHARDS=$(BASELINE_SHARDS) FLAGS=
 	$(MAKE) export ARCH=all SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_export)"
 	$(MAKE) evaluate SHARDS="$(BASELINE_SHARDS) $(filter-out $(BASELINE_SHARDS),$(COURSE_SHARDS))" FLAGS="$(COURSE_FLAGS_evaluate)"

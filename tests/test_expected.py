@@ -43,16 +43,19 @@ def test_the_help_of_make_shows_the_table() -> None:
 
 
 def test_make_course_trains_what_the_table_promises() -> None:
-    command = ["make", "-s", "-n", "-o", ".venv/.installed", "course", "DATA=x"]
+    command = ["make", "-s", "-n", "-o", ".venv/.installed", "course", "DATA=x", "ARTIFACTS=a"]
     plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.replace("\\\n", "")
     for row in _rows():
         arch, recipe = (cell.strip() for cell in row.split("|")[1:3])
-        (line,) = [line for line in plan.splitlines() if f"-m train --resume --arch {arch} " in line]
-        promised = set(re.findall(r"--[a-z-]+ [\w.]+", recipe))
-        given = set(re.findall(r"--[a-z-]+ [\w.]+", line.split("--artifacts")[1])) - {"--artifacts artifacts"}
-        assert given == promised, f"{arch}: Makefile's COURSE_FLAGS_{arch} and train/expected.md differ"
-        for size in re.findall(r"(\d+) px", recipe):
+        lines = [line for line in plan.splitlines() if f"-m train --resume --arch {arch} " in line]
+        for stage, line, folder in zip(recipe.split("; then "), lines, ["a/first", "a"][-len(lines) :], strict=True):
+            promised, given = (re.findall(r"--[a-z-]+ [\w.]+(?![/\w])", text) for text in (stage, line))
+            given = [flag for flag in given if flag != f"--arch {arch}"]
+            assert given == promised, f"{arch}: Makefile's COURSE_FLAGS_{arch} and train/expected.md differ"
+            (size,) = re.findall(r"(\d+) px", stage)
             assert f"/{size}px" in line, f"{arch}: Makefile's COURSE_SIZE_{arch} and train/expected.md differ"
+            assert f'--artifacts "{folder}"' in line
+            assert (f"--initial a/first/{arch}/best.pt" in line) == (len(lines) == 2 and folder == "a")
 
 
 def test_the_results_quote_the_table() -> None:
