@@ -83,7 +83,7 @@ first_train = $(MAKE) train ARCH=$(1) SHARDS=$(SHARDS)/$(COURSE_FIRST_SIZE_$(1))
 COURSE_SHARDS := $(sort $(foreach n,$(NETWORKS) baseline,$(SHARDS)/$(call px,$(n))px))
 FIRST_SHARDS := $(foreach n,$(NETWORKS),$(if $(COURSE_FIRST_SIZE_$(n)),$(SHARDS)/$(COURSE_FIRST_SIZE_$(n))px))
 BASELINE_SHARDS := $(SHARDS)/$(call px,baseline)px
-course: $(SETUP)  ## everything of docs/results/course again, a few hours on 2 cores: make course DATA=folder ARTIFACTS=artifacts/course
+course: $(SETUP)  ## everything of docs/results/course again, some eight hours of one core: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
 	for folder in $(sort $(COURSE_SHARDS) $(FIRST_SHARDS)); do size=$${folder##*/}; \
 	  $(MAKE) shards SPLIT=given SIZE=$${size%px} SHARDS=$$folder FLAGS="$(COURSE_FLAGS_shards)" || exit; done

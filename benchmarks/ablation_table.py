@@ -36,9 +36,7 @@ FEW = 3  # seeds, below which each value is printed too
 class Finished:
     """Print the table of finished networks; the first setting is what the others are compared with."""
 
-    settings: tuple[
-        str, ...
-    ]  # as benchmarks/ablation.py was given them; "baseline" for the classical one, "A+baseline" for both
+    settings: tuple[str, ...]  # as benchmarks/ablation.py was given them; also "baseline", and "A+baseline" for both
     out: Path = Path("artifacts/ablation")  # folder of the CSVs
     arch: Literal["resnet18", "resnet50", "resnet152"] = "resnet18"  # where a setting names no other
     size: int = 64  # px, where a setting names no other
