@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from benchmarks.ablation_settings import BASELINE, NAME, OLD_FOLDS, TOGETHER
 from contract.bootstrap import PEOPLE, Weights, ratio, resamples, weighted_f1, weighted_ranks
@@ -44,13 +45,9 @@ def read(files: Sequence[Path]) -> pd.DataFrame:
 def with_baseline(tables: pd.DataFrame, setting: str) -> pd.DataFrame:
     """Predictions of a setting and the classical baseline together: the mean of their probabilities, cell by cell."""
     networks, trees = paired(tables, setting, BASELINE)
-    mean = (_probability(networks.logit) + _probability(trees.logit)) / 2
+    mean = (special.expit(networks.logit) + special.expit(trees.logit)) / 2
     minutes = networks.minutes + trees.minutes
-    return networks.assign(setting=setting + TOGETHER, logit=np.log(mean) - np.log1p(-mean), minutes=minutes)
-
-
-def _probability(logit: pd.Series) -> pd.Series:
-    return 1 / (1 + np.exp(-logit))
+    return networks.assign(setting=setting + TOGETHER, logit=special.logit(mean), minutes=minutes)
 
 
 def people_of(table: pd.DataFrame) -> list[str]:
