@@ -1,25 +1,31 @@
 """The archive layout (TCIA, Kaggle): class, subject, field and cell number in the file names.
 
-``UID_11_10_1_all`` is subject 11, field 10, cell 1; normals are ``UID_H11_..._hem``. Source of the convention:
-Gupta & Gupta 2019, ALL Challenge dataset of ISBI 2019, The Cancer Imaging Archive, doi:10.7937/tcia.2019.dc64i46r.
+``UID_11_10_1_all`` is subject 11, field 10, cell 1; normals are ``UID_H11_..._hem``. Beside the folds may lie the
+challenge's two test sets, whose images are numbered: the preliminary one with a labels CSV, the final one without.
+Source of the convention: Gupta & Gupta 2019, ALL Challenge dataset of ISBI 2019, The Cancer Imaging Archive,
+doi:10.7937/tcia.2019.dc64i46r.
 """
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from build_shards.dataset import Cell, Dataset, cell_file
+from build_shards.dataset import Cell, Dataset, cell_file, natural
 from build_shards.deal import deal_cells
 from contract.errors import UserError
+from contract.manifest import Submission
 
 # The archive writes one subject as H3 and as h3.
 NAME = re.compile(r"UID_(?P<subject>[Hh]?\d+)_(?P<field>\d+)_(?P<cell>\d+)_(?P<cls>all|hem)\.bmp")
 LABELS = {"hem": 0, "all": 1}
 SHARES = {"train": 0.75, "valid": 0.15, "test": 0.10}
+FINAL = "C-NMC_test_final_phase_data"  # the folder of the final test set
+NUMBERED = re.compile(r"[1-9]\d*\.bmp")
 
 
 def fold_folders(folder: Path) -> list[Path]:
@@ -40,9 +46,9 @@ def read_archive(folder: Path, split_by: Literal["subject", "image"], seed: int)
     """List the cells of a folder in the archive layout, split train/valid/test 75/15/10 within each class.
 
     ``split_by`` "subject" keeps every subject in one split; "image" draws single images and leaks subjects.
-    A preliminary test set with its labels CSV becomes the further split "prelim".
+    The challenge's test sets become the further splits "prelim" (labelled) and "final" (unlabelled).
     Raises ``UserError`` for a file in a class folder whose name or class does not fit, that is no plain file, or is a
-    link out of ``folder``; and where images of the preliminary set and rows of its one CSV are not the same.
+    link out of ``folder``; for a test set that is not whole; and for a BMP that lies in none of these sets.
     """
     folds = fold_folders(folder)
     cells = [_cell(folder, file) for fold in folds for file in _files(fold, folds)]
@@ -53,7 +59,24 @@ def read_archive(folder: Path, split_by: Literal["subject", "image"], seed: int)
     names = list(SHARES)
     placed = [replace(cell, split=names[part_of[group]]) for cell, group in zip(cells, groups, strict=True)]
     placed.sort(key=lambda cell: (names.index(cell.split), cell.source))
-    return Dataset(folder.resolve().name, "archive", split_by, (*placed, *_read_prelim(folder)), ())
+    final = _read_final(folder)
+    placed += [*_read_prelim(folder), *final]
+    _refuse_strays(folder, placed)
+    asked = (Submission("final", "final", tuple(cell.source for cell in final)),) if final else ()
+    return Dataset(folder.resolve().name, "archive", split_by, tuple(placed), asked)
+
+
+def _refuse_strays(folder: Path, cells: Iterable[Cell]) -> None:
+    """Raise ``UserError`` for an image that is no cell of any set, and for a linked folder that may hold some."""
+    known = {cell.file for cell in cells}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() == ".bmp" and path not in known:
+            raise UserError(
+                f"{path}: lies in no set of the archive (fold_*/all and fold_*/hem, the preliminary test set with its "
+                f"labels CSV, {FINAL}): move it away; nothing is left out in silence"
+            )
+        if path.is_symlink() and path.is_dir() and not path.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{path}: leaves the folder through a link: what is in it would be left out in silence")
 
 
 def _files(fold: Path, folds: list[Path]) -> list[Path]:
@@ -109,10 +132,28 @@ def _prelim_images(folder: Path) -> dict[str, Path]:
     The archive's final test set, of other images with the same names, may lie beside it.
     """
     images = [path for path in sorted(folder.glob("**/*.bmp")) if not NAME.fullmatch(path.name)]
+    images = [path for path in images if path.parent.name != FINAL]
     named = [path for path in images if "prelim" in path.relative_to(folder).parent.as_posix()]
+    return _by_name(named or images, "the preliminary set")
+
+
+def _read_final(folder: Path) -> list[Cell]:
+    """The final test set, unlabelled and of unknown subjects, in the order of its numbers."""
+    inner = [path for path in sorted(folder.glob(f"**/{FINAL}")) if path.is_dir()]
+    entries = [path for one in inner for path in sorted(one.iterdir())]
+    files = [path for path in entries if path.name != FINAL]  # unpacked into a folder of its own name, it lies in two
+    for file in files:
+        if not NUMBERED.fullmatch(file.name):
+            raise UserError(f"{file}: its name is not NUMBER.bmp, as in the final test set")
+    named = sorted(_by_name(files, "the final test set").items(), key=lambda item: natural(item[0]))
+    sources = [file.relative_to(folder).as_posix() for _, file in named]
+    return [Cell(cell_file(folder, source, FINAL), source, "final", None, None) for source in sources]
+
+
+def _by_name(images: Iterable[Path], whose: str) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for path in named or images:
+    for path in images:
         first = files.setdefault(path.name, path)
         if first != path:
-            raise UserError(f"{path}: a second image of this name: the preliminary set has {first}")
+            raise UserError(f"{path}: a second image of this name: {whose} has {first}")
     return files

@@ -3,33 +3,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from archive_folder import add_prelim, write_archive
 
 from build_shards.archive import read_archive
 from build_shards.dataset import Dataset
 from contract.errors import UserError
-
-PRELIM = "Patient_ID,new_names,labels\nUID_57_22_2_all.bmp,1.bmp,1\nUID_H49_1_1_hem.bmp,2.bmp,0\n"
-
-
-def write_archive(folder: Path, subjects: int = 30, seed: int = 0) -> Path:
-    """Empty files with the archive's names: subjects 1.. and H1.. with 1 to 12 cells each, over three folds."""
-    rng = random.Random(seed)
-    for cls, prefix in (("all", ""), ("hem", "H")):
-        for subject in range(1, subjects + 1):
-            for cell in range(rng.randint(1, 12)):
-                fold = folder / "C-NMC" / f"fold_{subject % 3}" / cls
-                fold.mkdir(parents=True, exist_ok=True)
-                (fold / f"UID_{prefix}{subject}_{cell}_1_{cls}.bmp").touch()
-    return folder
-
-
-def add_prelim(folder: Path, text: str = PRELIM) -> Path:
-    images = folder / "validation" / "C-NMC_test_prelim_phase_data"
-    images.mkdir(parents=True)
-    for number in (1, 2):
-        (images / f"{number}.bmp").touch()
-    (folder / "validation" / "C-NMC_test_prelim_phase_data_labels.csv").write_text(text)
-    return folder
 
 
 @pytest.fixture
@@ -108,60 +86,6 @@ def test_cells_come_split_by_split(archive: Path):
     order = [cell.split for cell in read_archive(archive, "subject", 0).cells]
     assert list(dict.fromkeys(order)) == ["train", "valid", "test"]
     assert order == sorted(order, key=["train", "valid", "test"].index)
-
-
-def test_the_preliminary_test_set_becomes_a_labelled_split(archive: Path):
-    dataset = read_archive(add_prelim(archive), "subject", 0)
-    prelim = [(c.file.name, c.label, c.subject) for c in dataset.cells if c.split == "prelim"]
-    assert prelim == [("1.bmp", 1, "57"), ("2.bmp", 0, "H49")]
-
-
-def test_an_image_of_the_preliminary_set_without_a_row_is_refused_and_not_dropped(archive: Path):
-    add_prelim(archive)
-    (archive / "validation" / "C-NMC_test_prelim_phase_data" / "3.bmp").touch()
-    with pytest.raises(UserError, match=r"phase_data/3\.bmp: no row of .*prelim_phase_data_labels\.csv names it"):
-        read_archive(archive, "subject", 0)
-
-
-def test_a_second_preliminary_csv_is_refused(archive: Path):
-    add_prelim(archive)
-    (archive / "validation" / "prelim_labels_2.csv").write_text(PRELIM)
-    with pytest.raises(UserError, match=r"prelim_labels_2\.csv: a second labels CSV"):
-        read_archive(archive, "subject", 0)
-
-
-def test_a_second_preliminary_image_of_one_name_is_refused(archive: Path):
-    add_prelim(archive)
-    (archive / "validation" / "prelim_copy").mkdir()
-    (archive / "validation" / "prelim_copy" / "1.bmp").touch()
-    with pytest.raises(UserError, match=r"prelim_copy/1\.bmp: a second image of this name"):
-        read_archive(archive, "subject", 0)
-
-
-def test_the_final_test_set_beside_the_preliminary_one_is_none_of_it(archive: Path):
-    before = placement(read_archive(add_prelim(archive), "subject", 0))
-    final = archive / "validation" / "C-NMC_test_final_phase_data"
-    final.mkdir()
-    for number in (1, 2, 3):
-        (final / f"{number}.bmp").touch()
-    assert placement(read_archive(archive, "subject", 0)) == before
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "not a CSV with the columns Patient_ID, new_names and labels"),
-        ("Patient_ID,labels\nUID_57_22_2_all.bmp,1\n", "not a CSV with the columns"),
-        (PRELIM.replace("2.bmp,0", "2.bmp,2"), "line 3: .* is not a name, an image of its own, and the label"),
-        (PRELIM.replace("2.bmp,0", "9.bmp,0"), "line 3: .* is not a name, an image of its own, and the label"),
-        (PRELIM.replace("UID_H49_1_1_hem.bmp", "H49"), "line 3: .* is not a name, an image of its own, and the label"),
-        (PRELIM.replace("2.bmp,0", "1.bmp,0"), "line 3"),  # an image twice
-        (PRELIM.replace("1.bmp,1", "1.bmp,0"), "line 2"),  # the name says blast, the label normal
-    ],
-)
-def test_a_bad_preliminary_csv_is_refused_by_file_and_line(archive: Path, text: str, message: str):
-    with pytest.raises(UserError, match=rf"prelim_phase_data_labels\.csv(: |, )({message})"):
-        read_archive(add_prelim(archive, text), "subject", 0)
 
 
 @pytest.mark.parametrize(
