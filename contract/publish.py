@@ -32,6 +32,20 @@ def publishing(path: Path) -> Iterator[BinaryIO]:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
+def remove(path: Path) -> None:
+    """Remove a file where there is one; raises ``UserError`` where that fails."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be removed: {error.strerror}") from None
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what killed writers of ``path`` left beside it; call it where no other process writes ``path`` now."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        remove(left)
+
+
 @contextlib.contextmanager
 def _removed_on_failure(path: Path) -> Iterator[None]:
     try:

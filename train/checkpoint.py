@@ -26,7 +26,7 @@ def save_checkpoint(path: Path, card: ModelCard, state: dict[str, Any]) -> None:
 
 def load_checkpoint(path: Path) -> tuple[ModelCard, dict[str, Any]]:
     """Read a checkpoint onto the CPU; raises ``UserError`` when it is missing, damaged, or another format."""
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: no such file: train the network first (make train ARCH=...)")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from contract.errors import UserError
 from train.history import Epoch
 from train.run import Phase, Run
 from train.schedule import all_epochs
@@ -29,16 +30,24 @@ CURVES = {
 def curves(run: Run) -> Iterator[SummaryWriter | None]:
     """A writer of TensorBoard events in the run's folder; none on all processes but the first.
 
-    A resumed run goes on after its last epoch, a new one drops what was there.
+    A resumed run goes on after its last epoch, a new one drops what was there. Raises ``UserError`` where the folder
+    cannot be written.
     """
     if not run.processes.first:
         yield None
         return
-    folder = run.folder / FOLDER
-    if not run.history and folder.exists():
-        shutil.rmtree(folder)
-    with SummaryWriter(str(folder), purge_step=len(run.history) + 1) as writer:
+    with _open_writer(run) as writer:
         yield writer
+
+
+def _open_writer(run: Run) -> SummaryWriter:
+    folder = run.folder / FOLDER
+    try:
+        if not run.history and folder.exists():
+            shutil.rmtree(folder)
+        return SummaryWriter(str(folder), purge_step=len(run.history) + 1)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
 
 def show(run: Run, writer: SummaryWriter | None) -> None:

@@ -15,6 +15,7 @@ from train.finite import CHECK_EVERY, check_losses
 from train.geometry import resize
 from train.history import Epoch, finished, not_bettered
 from train.interrupt import Interruption
+from train.lock import locked_folder
 from train.log import curves, progress_bar, show
 from train.mix import mix
 from train.objective import cross_entropy, targets_of
@@ -29,28 +30,35 @@ from train.scores import Scores, score
 def train(config: Config, processes: Processes | None = None) -> Path:
     """Train ``config.arch`` and return its folder, which then holds best.pt, last.pt, history.csv and run.json.
 
-    Raises ``UserError`` for shards that do not fit, for a run that is there and neither resumed nor replaced, and for a
-    loss that is not finite; ``StoppedError`` after a signal, when a checkpoint is written.
+    Raises ``UserError`` for shards that do not fit, for a run that is there and neither resumed nor replaced or
+    that is at work there now, and for a loss that is not finite; ``StoppedError`` after a signal, when a checkpoint is
+    written.
     """
     run = Run(config, processes)
-    if not start(run):
-        run.tell(f"already trained for {len(run.history)} epochs in {run.folder}; --force trains anew")
-        tell_end(run)
-        return run.folder
+    with locked_folder(run):
+        if start(run):
+            train_epochs(run)
+        else:
+            run.tell(f"already trained for {len(run.history)} epochs in {run.folder}; --force trains anew")
+            tell_end(run)
+    return run.folder
+
+
+def train_epochs(run: Run) -> None:
+    """All epochs from where ``run`` stands, then its picture and record."""
     with Interruption() as interruption, curves(run) as writer:
-        while not finished(run.history, config):
+        while not finished(run.history, run.config):
             phase = run.phase or run.new_phase(len(run.history) + 1)
             train_epoch(run, phase, interruption)
             scores = evaluate(run, run.ema.model, phase.size)
             run.history.append(row_of(run, phase, scores))
             save_epoch(run)
             show(run, writer)
-            run.stop_if_asked(interruption, f"after epoch {phase.epoch} of {all_epochs(config)}")
+            run.stop_if_asked(interruption, f"after epoch {phase.epoch} of {all_epochs(run.config)}")
     tell_end(run)
     if run.processes.first:
-        draw_run(run.history, run.folder / "accuracy.png", config.arch, run.manifest.dataset)
-        write_run_record(run.folder, config, run.card(), run.history, run.processes.ranks)
-    return run.folder
+        draw_run(run.history, run.folder / "accuracy.png", run.config.arch, run.manifest.dataset)
+        write_run_record(run.folder, run.config, run.card(), run.history, run.processes.ranks)
 
 
 def tell_end(run: Run) -> None:

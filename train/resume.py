@@ -12,6 +12,7 @@ import torch
 
 from contract.errors import UserError
 from contract.model_card import ModelCard
+from contract.publish import remove, remove_unfinished
 from train.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from train.finite import check_losses, check_weights
 from train.history import NAME as HISTORY
@@ -26,10 +27,14 @@ LAST, BEST = "last.pt", "best.pt"
 def start(run: Run) -> bool:
     """Load what is to be resumed, or make the folder ready for a new run; false when the run is finished already.
 
-    Raises ``UserError`` when a run is there and neither resumed nor replaced, or is another run: it says what differs.
+    Raises ``UserError`` when a run is there and neither resumed nor replaced, or is another run: it says what differs;
+    or when its best weights are gone.
     """
     last, record = run.folder / LAST, run.folder / RUN_RECORD
-    if last.is_file() and not run.config.force:
+    if run.processes.first:
+        for name in (LAST, BEST):
+            remove_unfinished(run.folder / name)
+    if last.exists() and not run.config.force:
         if not run.config.resume:
             raise UserError(f"{last}: a run is there already: --resume goes on with it, --force replaces it")
         grown = _load(run)
@@ -37,7 +42,7 @@ def start(run: Run) -> bool:
             return not (finished(run.history, run.config) and record.is_file())
         _tell_best_of_cycles(run)
     if run.processes.first:
-        record.unlink(missing_ok=True)  # it speaks of the run that is replaced, or given more cycles
+        remove(record)  # it speaks of the run that is replaced, or given more cycles
         write_start_record(run.folder, run.config, run.card(), run.processes.ranks)
     return True
 
@@ -87,25 +92,39 @@ def _load(run: Run) -> bool:
     load_weights(run.model, state, path)
     load_weights(run.ema.model, state, path, "ema")
     try:
-        run.ema.updates = state["ema_updates"]
+        run.ema.updates = int(state["ema_updates"])
         run.optimizer.load_state_dict(state["optimizer"])
         run.history = [Epoch(**row) for row in state["history"]]
         run.phase = _phase_of(run, state["phase"]) if state["phase"] else None
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be resumed ({type(error).__name__}): --force trains anew") from None
-    return run.config.cycles > _cycles(card)
+    _check_best(run)
+    return bool(run.config.cycles > _cycles(card))
+
+
+def _check_best(run: Run) -> None:
+    """Raise ``UserError`` where the weights of the best epoch so far are gone, or those there are of another run."""
+    path = run.folder / BEST
+    if not run.history or not run.processes.first:
+        return
+    if not path.exists():
+        raise UserError(f"{path}: is gone, and {LAST} does not hold the weights of the best epoch; --force trains anew")
+    card, _ = load_checkpoint(path)
+    differing = _differences(replace(card, training=card.training | {"cycles": run.config.cycles}), run)
+    if differing:
+        raise UserError(f"{path}: not of the run in {LAST}, these differ: {', '.join(differing)}; --force trains anew")
 
 
 def _tell_best_of_cycles(run: Run) -> None:
     """The best weights so far are now those of a longer run, which ends with them unless it finds better ones."""
     path = run.folder / BEST
-    if run.processes.first and path.is_file():
+    if run.processes.first and run.history:
         card, state = load_checkpoint(path)
         save_checkpoint(path, replace(card, training=run.card().training), {"model": state["model"]})
 
 
-def _cycles(card: ModelCard) -> int:
-    return int(card.training.get("cycles", 1))  # a run of before there were cycles had one
+def _cycles(card: ModelCard) -> Any:
+    return card.training.get("cycles", 1)  # a run of before there were cycles had one
 
 
 def _phase_of(run: Run, saved: dict[str, Any]) -> Phase:
@@ -125,6 +144,6 @@ def _differences(card: ModelCard, run: Run) -> list[str]:
     then: dict[str, Any] = {"arch": card.arch, "classes": card.classes}
     then["the shards' manifest"] = card.manifest_digest[:12]
     now, then = now | run.recipe, then | {"initial": ""} | card.training | {"cycles": _cycles(card)}
-    if now["cycles"] > then["cycles"]:
+    if isinstance(then["cycles"], int) and now["cycles"] > then["cycles"]:
         del now["cycles"]  # what is there is the beginning of the longer run
     return [f"{name} {then.get(name)} -> {value}" for name, value in now.items() if then.get(name) != value]
