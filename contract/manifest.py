@@ -1,5 +1,6 @@
 """``shards/manifest.json``: the index of a build, written last. A reader trusts nothing that it does not list."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,16 @@ class PixelStatistics:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    def __post_init__(self) -> None:
+        if not all(0 < std < math.inf for std in self.std) or not all(map(math.isfinite, self.mean)):
+            raise UserError(f"mean {self.mean}, std {self.std}: must be finite, and std above zero")
+
+
+def check_classes(classes: tuple[str, ...]) -> None:
+    """Raise ``UserError`` where label 0 and label 1 do not have a name each."""
+    if len(classes) != 2:
+        raise UserError(f"classes {classes}: must be two names, of label 0 and of label 1")
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -81,6 +92,9 @@ class Manifest:
     splits: tuple[Split, ...]
     submissions: tuple[Submission, ...]
     shards: tuple[Shard, ...]
+
+    def __post_init__(self) -> None:
+        check_classes(self.classes)
 
     def to_json(self) -> str:
         return to_json(self)

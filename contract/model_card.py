@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from contract.errors import UserError
+from contract.manifest import PixelStatistics, check_classes
 from contract.recipe import Recipe
 from contract.record import check_choices, from_json, to_json
 
@@ -65,8 +66,8 @@ class ModelCard:
             raise UserError(f"temperature {self.temperature}: must be above zero")
         if not 0 < self.threshold < 1:
             raise UserError(f"threshold {self.threshold}: must be between 0 and 1")
-        if not all(0 < std < math.inf for std in self.std) or not all(map(math.isfinite, self.mean)):
-            raise UserError(f"mean {self.mean}, std {self.std}: must be finite, and std above zero")
+        check_classes(self.classes)
+        PixelStatistics(self.mean, self.std)  # checks them
 
     def to_json(self) -> str:
         return to_json(self)

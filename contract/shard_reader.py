@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from contract.errors import UserError
 from contract.files import unreadable
-from contract.manifest import Manifest, Shard
+from contract.manifest import NAME, Manifest, Shard
 from contract.pixels import IMAGE_MEMBERS, Image, decode_pixels
 
 MEMBER = re.compile(r"(?P<key>[A-Za-z0-9_-]+)\.(?P<extension>[a-z.]+)")
@@ -56,7 +56,8 @@ class SplitReader:
                 self.samples += self._open(shard)
         _refuse_shared_keys(self.samples)
         if len(self.samples) != self.split.samples:
-            raise UserError(f"split {split!r}: {len(self.samples)} samples, the manifest says {self.split.samples}")
+            found = f"the shards hold {len(self.samples)} samples of the split {split!r}"
+            raise UserError(f"{folder / NAME}: {found}, it says {self.split.samples}")
 
     def __len__(self) -> int:
         return len(self.samples)

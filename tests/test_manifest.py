@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,3 +83,19 @@ def test_a_shard_that_is_not_a_plain_file_name_is_refused(manifest: Manifest, na
     data["shards"][0]["name"] = name
     with pytest.raises(UserError, match="name"):
         Manifest.from_json(json.dumps(data), "m")
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"classes": ["blast"]}, r"manifest\.json: classes \('blast',\): must be two names"),
+        ({"classes": ["normal", "blast", "other"]}, r"manifest\.json: classes .*: must be two names"),
+        ({"pixels": {"mean": [1.0, 2.0, 3.0], "std": [1.0, 0.0, 1.0]}}, r"manifest\.json\.pixels: .*std above zero"),
+    ],
+)
+def test_numbers_and_names_that_no_network_can_be_trained_with_are_refused(
+    manifest: Manifest, tmp_path: Path, changes: dict[str, Any], rule: str
+) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps(json.loads(manifest.to_json()) | changes))
+    with pytest.raises(UserError, match=rule):
+        load_manifest(tmp_path)

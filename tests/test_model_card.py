@@ -1,6 +1,7 @@
 """The model card: what it refuses, and that it comes back as it was."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -33,3 +34,12 @@ def test_damaged_card_is_refused(card: ModelCard, old: str, new: str, rule: str)
     assert old in text
     with pytest.raises(UserError, match=rule):
         ModelCard.from_json(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [({"classes": ("blast",)}, "classes .*: must be two names"), ({"std": (1.0, 0.0, 1.0)}, "std above zero")],
+)
+def test_card_of_no_network_of_ours_is_refused(card: ModelCard, changes: dict[str, Any], rule: str) -> None:
+    with pytest.raises(UserError, match=rule):
+        replace(card, **changes)
