@@ -79,6 +79,12 @@ def test_shares_of_blurred_and_of_sharpened_images_exclude_each_other() -> None:
         Config(blur=0.7, sharpen=0.4)
 
 
+def test_weights_to_start_from_are_of_one_network() -> None:
+    # Else the first of the three would train for hours before the second is refused.
+    with pytest.raises(UserError, match=r"--arch all --initial best\.pt: it is of one network"):
+        Config(arch="all", initial=Path("best.pt"))
+
+
 def test_recipe_holds_what_is_learned_and_not_where_or_how_fast() -> None:
     first = recipe_of(Config())
     second = recipe_of(

@@ -68,6 +68,8 @@ class Config:
         _require(self, "at least 0 and below 1", lambda v: 0 <= v < 1, "ema_decay")
         amounts = ("workers", "weight_decay", "warmup_epochs", "stain_offset", "patience", "mixup", "cutmix")
         _require(self, "0 or more", lambda v: 0 <= v < float("inf"), *amounts, "erode", "checkpoint_every")
+        if self.arch == "all" and self.initial is not None:
+            raise UserError(f"--arch all --initial {self.initial}: it is of one network: train that one by its name")
         if self.blur + self.sharpen > 1:
             raise UserError(f"--blur {self.blur} and --sharpen {self.sharpen}: shares of images, above 1 together")
         if self.blur_sigma > 10:
