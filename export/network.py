@@ -41,7 +41,8 @@ def export_network(arch: str, plan: Plan) -> None:
         path = plan.artifacts / arch / file.name
         if file.data is not None:
             publish_bytes(path, file.data)
-        print(f"{path}: {file.said}")
+        stays = file.data is None and path.exists()
+        print(f"{path}: {file.said}{'; the file of an earlier export stays there' if stays else ''}")
 
 
 def _open(arch: str, plan: Plan) -> Source:

@@ -1,4 +1,4 @@
-"""An export that breaks off: what was published before stays, all of it."""
+"""An export that breaks off, or a variant that fails its gate: what was published before stays."""
 
 import shutil
 from dataclasses import replace
@@ -14,7 +14,9 @@ from contract.model_card import ModelCard
 from export.calibrate import OperatingPoint
 from export.card import load_card
 from export.network import Plan, export_network
-from train.checkpoint import save_checkpoint
+from export.quantize import Gate
+from export.raw_verify import RawComparison
+from train.checkpoint import load_checkpoint, save_checkpoint
 from train.resnet import build_resnet
 
 
@@ -59,3 +61,52 @@ def test_model_onnx_is_the_last_file_to_be_published(plan: Plan, monkeypatch: py
 def test_an_export_that_ends_well_replaces_the_file(plan: Plan) -> None:
     export_network("resnet18", plan)
     assert load_card(plan.artifacts / "resnet18" / "model.onnx").operating_point == "balanced"
+
+
+def test_an_int8_file_that_fails_its_gate_twice_is_not_published(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, gates = plan.artifacts / "resnet18", iter([Gate(-0.0051, 1.0), Gate(0.0, 0.98)])
+    (folder / "model.int8.onnx").write_bytes(b"earlier")
+    monkeypatch.setattr("export.variants.compare_decisions", lambda *_: next(gates))
+    export_network("resnet18", replace(plan, int8=True))
+    assert (folder / "model.int8.onnx").read_bytes() == b"earlier"
+    assert load_card(folder / "model.onnx").operating_point == "balanced"  # it is published all the same
+    assert (
+        "model.int8.onnx: not published: against float32 on valid, n = 12: accuracy -0.51 points, 100.00% of decisions "
+        "agree; accuracy +0.00 points, 98.00% of decisions agree; the file of an earlier export stays there\n"
+    ) in capsys.readouterr().out
+
+
+def test_an_int8_file_that_fails_its_gate_once_has_its_first_layer_in_float32(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates = iter([Gate(0.0, 0.98), Gate(-0.001, 0.995)])
+    monkeypatch.setattr("export.variants.compare_decisions", lambda *_: next(gates))
+    export_network("resnet18", replace(plan, int8=True))
+    stated = load_card(plan.artifacts / "resnet18" / "model.int8.onnx")
+    assert stated.float_layers == ("conv1", "fc")
+    assert (stated.verification["accuracy_change"], stated.verification["agreement"]) == (-0.001, 0.995)
+    assert 8 <= len(stated.calibration) == len(set(stated.calibration))
+
+
+def test_a_raw_file_that_differs_from_the_builder_is_not_published(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("export.variants.compare_raw", lambda *_: RawComparison(1000, 12, 0.994, 1.0, 0.2))
+    export_network("resnet18", replace(plan, raw=True))
+    assert _files(plan).keys() == {"best.pt", "model.onnx"}
+    printed = capsys.readouterr().out
+    assert "model.raw.onnx: not published: against the builder and model.onnx: 1000 cells (12 drawn)" in printed
+    assert "stays there" not in printed
+
+
+def test_a_stain_that_is_not_written_in_onnx_is_refused_by_name(
+    plan: Plan, card: ModelCard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = plan.artifacts / "resnet18" / "best.pt"
+    vahadane = replace(card, recipe=replace(card.recipe, stain="vahadane", target=(0.6, 0.6, 0.5) * 2 + (1.0, 1.0)))
+    save_checkpoint(path, vahadane, {"model": load_checkpoint(path)[1]["model"]})
+    export_network("resnet18", replace(plan, raw=True))
+    assert _files(plan).keys() == {"best.pt", "model.onnx"}
+    assert "model.raw.onnx: not made: stain vahadane is not supported there, only none" in capsys.readouterr().out

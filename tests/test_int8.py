@@ -116,6 +116,22 @@ def test_gate_counts_lost_accuracy_and_other_decisions() -> None:
     assert not Gate(0.0, 0.989).passed
 
 
+@pytest.mark.parametrize(("wrong", "passes"), [(5, True), (6, False)])
+def test_a_loss_of_exactly_half_a_point_passes(wrong: int, passes: bool) -> None:
+    # 0.975 - 0.98 is not -0.005 but a little less.
+    labels = np.array([0, 1] * 100)
+    float32, int8 = ((labels == 1) ^ (np.arange(200) < n) for n in (4, wrong))
+    assert compare_decisions(float32, int8, labels).passed is passes
+
+
+@pytest.mark.parametrize(("other", "passes"), [(2, True), (3, False)])
+def test_exactly_99_of_100_equal_decisions_pass(other: int, passes: bool) -> None:
+    labels = np.array([0, 1] * 100)
+    float32 = labels == 1
+    float32[:100] ^= True  # half of them wrong: what differs can be a gain
+    assert compare_decisions(float32, float32 ^ (np.arange(200) < other), labels).passed is passes
+
+
 def test_calibration_sample_is_fixed_and_balanced(train: SplitReader) -> None:
     sample = calibration_sample(train)
     assert sample == calibration_sample(train) == sorted(set(sample))
