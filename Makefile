@@ -12,6 +12,8 @@ SETUP_DEV := .venv/.installed-dev
 NETWORKS := resnet18 resnet50 resnet152
 SYNTHETIC := artifacts/synthetic
 COMMON = $(FLAGS) $(if $(FORCE),--force)
+one = $(shell test -e "$(1)" && echo one)
+several = $(if $(call one,$(1)),"$(1)",$(1))
 
 .PHONY: synthetic help setup shards verify audit preview train baseline export evaluate course publish demo demo-web report handin test bench bench-loader bench-train bench-inference format clean
 
@@ -20,6 +22,7 @@ synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synt
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+	@printf '\nNames may hold blanks. SHARDS and IMAGES: one folder or image, if there is one of the whole name, else a list parted by blanks.\n'
 	@echo; cat train/expected.md
 
 setup: $(SETUP)  ## make .venv from requirements.txt, nothing else
@@ -47,17 +50,28 @@ train: $(SETUP)  ## train a network, or go on training it: make train ARCH=resne
 	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(DEVICE),--device $(DEVICE)) $(COMMON)
 
 baseline: $(SETUP)  ## the classical baseline, in a minute (SHARDS="f1 f2 ...": folds, scored together)
-	$(PY) -m train baseline --shards $(SHARDS) --artifacts "$(ARTIFACTS)" $(if $(SEED),--seed $(SEED)) $(FLAGS)
+	$(PY) -m train baseline --shards $(call several,$(SHARDS)) --artifacts "$(ARTIFACTS)" $(if $(SEED),--seed $(SEED)) $(FLAGS)
 
-# A variable that this command names, and not its default: what was exported before does not know it.
+# What asks for more than the file that is there makes it anew: also a variable that this command names, and not its default.
+# No exported file is a target, so make deletes none where an export fails or is stopped: the room publishes by rename,
+# model.onnx after its variants, so what lies there is whole and an export that broke off is made again.
 named = $(filter command%,$(origin $(1)))
-ASKED := $(if $(and $(call named,ARCH),$(filter-out all,$(ARCH))),$(ARCH),$(NETWORKS))
-TRAINED := $(foreach n,$(ASKED),$(wildcard $(ARTIFACTS)/$(n)/best.pt))
-export: $(SETUP) $(TRAINED:best.pt=model.onnx)  ## export every trained network to ONNX, verified; ARCH=resnet50: that one (DATA=folder: the raw file also on its raw cells)
-	@test -n "$(TRAINED)" || $(PY) -m export $(if $(call named,ARCH),--arch "$(ARCH)") --artifacts "$(ARTIFACTS)" --shards $(SHARDS)
+ANEW = $(DATA)$(FLAGS)$(FORCE)$(call named,SHARDS)
+ASKED = $(if $(and $(call named,ARCH),$(filter-out all,$(ARCH))),$(ARCH),$(NETWORKS))
+those = $(shell for n in $(1); do f="$(ARTIFACTS)/$$n"; $(2) && echo $$n; done)
+TRAINED = $(call those,$(ASKED),test -f "$$f/best.pt")
+OUTDATED = $(call those,$(TRAINED),test ! -e "$$f/model.onnx" || test -n "$$(find "$$f/best.pt" -newer "$$f/model.onnx")")
+UNTRAINED = $(if $(TRAINED),,$(if $(call named,ARCH),$(ARCH),all))
+export: $(SETUP)  ## export every trained network to ONNX, verified; ARCH=resnet50: that one (DATA=folder: the raw file also on its raw cells)
+	$(foreach n,$(if $(ANEW),$(TRAINED),$(OUTDATED)) $(UNTRAINED),$(call run_export,$(n)))
+
+define run_export
+	$(PY) -m export --arch $(1) --artifacts "$(ARTIFACTS)" --shards $(call several,$(SHARDS)) $(if $(DATA),--data "$(DATA)") $(FLAGS)
+
+endef
 
 evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python evaluate/run.py)
-	$(PY) evaluate/run.py --shards $(SHARDS) --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
+	$(PY) evaluate/run.py --shards $(call several,$(SHARDS)) --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
 
 # What the course's results have of their own: px of a network's shards, flags of its training and of the other steps.
 # Nothing: the defaults. FIRST: of a training on smaller images before it, whose weights it starts from.
@@ -85,6 +99,8 @@ FIRST_SHARDS := $(foreach n,$(NETWORKS),$(if $(COURSE_FIRST_SIZE_$(n)),$(SHARDS)
 BASELINE_SHARDS := $(SHARDS)/$(call px,baseline)px
 course: $(SETUP)  ## everything of docs/results/course again, some eight hours of one core: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
+	@test -z "$(word 2,$(SHARDS))$(word 2,$(ARTIFACTS))" || \
+	  { echo "error: SHARDS and ARTIFACTS: make course lists folders inside them, so their names must hold no blanks" >&2; exit 2; }
 	for folder in $(sort $(COURSE_SHARDS) $(FIRST_SHARDS)); do size=$${folder##*/}; \
 	  $(MAKE) shards SPLIT=given SIZE=$${size%px} SHARDS=$$folder FLAGS="$(COURSE_FLAGS_shards)" || exit; done
 	$(foreach n,$(NETWORKS),$(if $(COURSE_FIRST_SIZE_$(n)),$(call first_train,$(n))) $(MAKE) train ARCH=$(n) SHARDS=$(SHARDS)/$(call px,$(n))px \
@@ -98,13 +114,14 @@ publish: $(SETUP)  ## copy the report's CSVs, histories and figures to docs/resu
 	$(PY) -m evaluate publish --artifacts "$(ARTIFACTS)" --out "$(COURSE)"
 
 DRAWN := $(SYNTHETIC)/data/synthetic/valid
+DEMO_SHARDS = $(if $(call one,$(SHARDS)),--shards "$(SHARDS)",$(foreach s,$(SHARDS),--shards "$(s)"))
 demo: $(SETUP) $(if $(IMAGES),,$(SYNTHETIC)/data/train.csv)  ## classify raw images: make demo IMAGES="a.bmp folder" (unset: two drawn cells)
 	@test -n "$(IMAGES)" || echo 'IMAGES is not set: two drawn cells, which prove nothing; real ones: make demo IMAGES="a.bmp folder"'
-	$(PY) -m evaluate demo --artifacts "$(ARTIFACTS)" $(foreach s,$(SHARDS),--shards "$(s)") $(if $(DEVICE),--device $(DEVICE)) $(FLAGS) \
-	  $(or $(IMAGES),$(DRAWN)/0.bmp $(DRAWN)/1.bmp)
+	$(PY) -m evaluate demo --artifacts "$(ARTIFACTS)" $(DEMO_SHARDS) $(if $(DEVICE),--device $(DEVICE)) $(FLAGS) \
+	  $(or $(call several,$(IMAGES)),$(DRAWN)/0.bmp $(DRAWN)/1.bmp)
 
 demo-web: $(SETUP)  ## the demo as a web page of this machine alone: drop cells, read verdicts (PORT=8765, INT8=1)
-	$(PY) -m evaluate web --artifacts "$(ARTIFACTS)" $(foreach s,$(SHARDS),--shards "$(s)") $(if $(DEVICE),--device $(DEVICE)) $(if $(PORT),--port $(PORT)) \
+	$(PY) -m evaluate web --artifacts "$(ARTIFACTS)" $(DEMO_SHARDS) $(if $(DEVICE),--device $(DEVICE)) $(if $(PORT),--port $(PORT)) \
 	  $(if $(INT8),--int8) $(FLAGS)
 
 WORDS ?= docs/report
@@ -152,13 +169,6 @@ $(SETUP): requirements.txt
 $(SETUP_DEV): requirements-dev.txt $(SETUP)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
-
-# What asks for more than the file that is there makes it anew. Nothing deletes a file whose command fails or is stopped: every
-# room publishes by rename, model.onnx after its variants, so what lies there is whole and an export that broke off is made again.
-.PHONY: anew
-.PRECIOUS: $(ARTIFACTS)/%/model.onnx
-$(ARTIFACTS)/%/model.onnx: $(ARTIFACTS)/%/best.pt $(if $(DATA)$(FLAGS)$(FORCE)$(call named,SHARDS),anew) | $(SETUP)
-	$(PY) -m export --arch $* --artifacts "$(ARTIFACTS)" --shards $(SHARDS) $(if $(DATA),--data "$(DATA)") $(FLAGS)
 
 # The synthetic line: small and brief, in a folder of its own, so that it never mixes with real cells.
 $(SYNTHETIC)/data/train.csv: | $(SETUP)

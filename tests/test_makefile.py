@@ -1,5 +1,6 @@
 """`make help` and the one-line answers of targets that miss an argument; nothing here installs anything."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -68,7 +69,7 @@ def test_export_is_made_anew_with_the_folder_of_raw_images(tmp_path: Path) -> No
     for name in ("best.pt", "model.onnx"):
         (tmp_path / "resnet50" / name).touch()
     artifacts = f"ARTIFACTS={tmp_path}"
-    assert "-m export" not in _make("-n", "export", artifacts).stdout.replace("|| .venv/bin/python -m export", "")
+    assert _exports(artifacts) == []
     plan = _make("-n", "export", artifacts, "DATA=my cells", "FLAGS=--operating-point 0.95").stdout
     assert f'-m export --arch resnet50 --artifacts "{tmp_path}"' in plan
     assert '--data "my cells" --operating-point 0.95' in plan
@@ -86,7 +87,7 @@ def _trained(folder: Path, *archs: str) -> str:
 def _exports(*arguments: str) -> list[str]:
     """What ``make export`` would run, one command a network."""
     plan = _make("-n", "export", *arguments).stdout
-    return [line for line in plan.splitlines() if "-m export" in line and not line.startswith("test")]
+    return [line for line in plan.splitlines() if "-m export" in line]
 
 
 def test_export_is_made_anew_with_shards_that_are_named(tmp_path: Path) -> None:
@@ -101,8 +102,17 @@ def test_export_of_one_network_leaves_the_others(tmp_path: Path) -> None:
     (found,) = _exports(artifacts, "FORCE=1", "ARCH=resnet50")
     assert "--arch resnet50 " in found
     assert len(_exports(artifacts, "FORCE=1", "ARCH=all")) == len(_exports(artifacts, "FORCE=1")) == 2
-    untrained = _make("-n", "export", artifacts, "ARCH=resnet152").stdout
-    assert '-m export --arch "resnet152"' in untrained, "the command says what is missing"
+    (untrained,) = _exports(artifacts, "ARCH=resnet152")
+    assert "--arch resnet152 " in untrained, "the command says what is missing"
+    (untrained,) = _exports(f"ARTIFACTS={tmp_path / 'none'}")
+    assert "--arch all " in untrained
+
+
+def test_export_is_made_anew_where_it_is_older_than_its_training_or_gone(tmp_path: Path) -> None:
+    artifacts = _trained(tmp_path, "resnet18", "resnet50", "resnet152")
+    os.utime(tmp_path / "resnet18" / "best.pt", (2e9, 2e9))
+    (tmp_path / "resnet152" / "model.onnx").unlink()
+    assert [re.findall(r"--arch (\S+)", line) for line in _exports(artifacts)] == [["resnet18"], ["resnet152"]]
 
 
 @pytest.mark.parametrize("end", ["exit 2", "kill -INT $PPID; sleep 1", "kill -TERM $PPID; sleep 1"])
@@ -115,3 +125,71 @@ def test_a_step_that_fails_or_is_stopped_after_publishing_deletes_nothing(tmp_pa
     done = _make("export", artifacts, "FORCE=1", f"PY={stub}")
     assert done.returncode != 0
     assert model.read_text() == "newer\n"
+
+
+def _given(tmp_path: Path, target: str, *arguments: str) -> list[str]:
+    """The words that the target's command is given, from a stub in the place of Python."""
+    stub = tmp_path / "python"
+    stub.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    stub.chmod(0o755)
+    done = _make(target, *arguments, f"PY={stub}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def _after(words: list[str], flag: str) -> list[str]:
+    """The words after ``flag``, up to the next one that begins with a dash."""
+    rest = words[words.index(flag) + 1 :]
+    return rest[: next((i for i, word in enumerate(rest) if word.startswith("-")), len(rest))]
+
+
+TARGETS = ("shards", "train", "baseline", "export", "evaluate", "demo-web", "bench-inference")
+
+
+@pytest.mark.parametrize("target", [*TARGETS, "demo", "verify", "audit", "preview", "publish", "report", "handin"])
+def test_a_folder_with_blanks_in_its_name_stays_one_word(tmp_path: Path, target: str) -> None:
+    shards, data, artifacts, image = (
+        tmp_path / name for name in ("my shards", "my cells", "my own artifacts", "a b.bmp")
+    )
+    _trained(artifacts, "resnet18")
+    shards.mkdir()
+    image.touch()
+    given = (
+        f"SHARDS={shards}",
+        f"DATA={data}",
+        f"ARTIFACTS={artifacts}",
+        f"IMAGES={image}",
+        "STUDENT_ID=1",
+        "NAME=A B",
+    )
+    words = _given(tmp_path, target, *given)
+    for flag, value in (("--shards", shards), ("--data", data), ("--artifacts", artifacts), ("--name", "A B")):
+        if flag in words:
+            assert _after(words, flag)[:1] == [str(value)]
+    assert ("--shards" in words) == (target in (*TARGETS, "demo"))
+    blanks = {word for word in words if " " in word}
+    parts = tuple(map(str, (shards, data, artifacts, image, "A B")))
+    assert blanks
+    assert all(word.startswith(parts) for word in blanks), "and nothing else holds one"
+    assert str(tmp_path / "my") not in words
+    if target in ("demo", "verify"):
+        assert words[-1] == str(image if target == "demo" else shards)
+
+
+@pytest.mark.parametrize("target", ["baseline", "export", "evaluate", "demo", "demo-web"])
+def test_blanks_part_a_list_of_folders(tmp_path: Path, target: str) -> None:
+    artifacts = _trained(tmp_path / "artifacts", "resnet18")
+    words = _given(tmp_path, target, artifacts, "SHARDS=one two", "IMAGES=a.bmp b.bmp")
+    wanted = ["one", "--shards", "two"] if target.startswith("demo") else ["one", "two"]
+    place = words.index("--shards") + 1
+    assert words[place : place + len(wanted)] == wanted
+    assert target != "demo" or words[-2:] == ["a.bmp", "b.bmp"]
+
+
+@pytest.mark.parametrize("variable", ["SHARDS", "ARTIFACTS"])
+def test_the_course_refuses_folders_with_blanks_in_one_line(tmp_path: Path, variable: str) -> None:
+    done = _make("course", "DATA=x", f"{variable}={tmp_path}/my folder", "PY=false")
+    assert done.returncode == 2
+    (line, end) = done.stderr.splitlines()
+    assert line.startswith("error: SHARDS and ARTIFACTS: make course")
+    assert end.startswith("make: ***")
