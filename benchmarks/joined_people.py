@@ -6,7 +6,6 @@ SHARDS are any shards of the same data that were split by identity. Intervals: 9
 the last column is the paired difference to the baseline.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,10 @@ import tyro
 
 from benchmarks.predictions_files import estimate
 from contract.bootstrap import Interval, weighted_ranks
+from contract.command import run_command
 from contract.errors import UserError
-from contract.manifest import load_manifest
+from contract.files import read_text
+from contract.manifest import Manifest
 
 COLUMNS = {"key", "subject", "label", "verdict", "probability"}
 
@@ -31,7 +32,7 @@ class JoinedPeople:
 
 
 def main(command: JoinedPeople) -> None:
-    joined = load_manifest(command.identities.parent).identities
+    joined = Manifest.from_json(read_text(command.identities), str(command.identities)).identities
     if not joined:
         raise UserError(f"{command.identities}: knows no identities: name shards that were split by identity")
     tables = read_tables(command)
@@ -76,9 +77,10 @@ def stated(found: tuple[float, Interval | None], scale: float, digits: str) -> s
     return f"{scale * value:{digits}} ({interval})"
 
 
+def cli() -> None:
+    """Read the command line and run."""
+    main(tyro.cli(JoinedPeople, prog="python -m benchmarks.joined_people", description=__doc__))
+
+
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(JoinedPeople, prog="python -m benchmarks.joined_people", description=__doc__))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_command("benchmarks.joined_people", "cli")

@@ -62,7 +62,7 @@ class Bench:
     batch_size: int = 64  # images a step
     rounds: int = 3  # epochs of every loop, in turn; the best one counts
     threads: int = 0  # of torch on the CPU; 0: as torch chooses
-    device: str = "auto"  # auto: cuda where there is a usable GPU
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is a usable GPU
     compile: bool = False  # a row more: ours with torch.compile
 
 

@@ -5,9 +5,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tyro
 
+from benchmarks.inference import _accuracy as accuracy_of
 from benchmarks.inference import open_valid
+from benchmarks.train import Bench as TrainingBench
 from contract.errors import UserError
 from contract.manifest import NAME, Manifest
 from contract.model_card import ModelCard
@@ -27,6 +31,7 @@ from contract.model_card import ModelCard
         ("ablation --data {}/nowhere", "nowhere: no such folder"),
         ("ablation_table --out {} --settings blur=0.1", "no results of blur=0.1"),
         ("at_test_time --data {}/nowhere", "nowhere: no such folder"),
+        ("joined_people --identities {}/none.json", "none.json: no such file"),
         ("leakage", "nothing to draw"),
         ("learning_curves --files {}/none.csv", "none.csv: no such file"),
     ],
@@ -55,3 +60,23 @@ def test_a_network_is_shown_the_shards_on_its_card(
     assert open_valid((other, shards), card, Path("best.pt")).folder == shards
     with pytest.raises(UserError, match=r"best\.pt: was trained on other shards than --shards .*other"):
         open_valid((other,), card, Path("best.pt"))
+
+
+def test_a_device_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        tyro.cli(TrainingBench, args=["--device", "gpu"])
+    assert stopped.value.code == 2
+    assert "cuda" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cells", [5, 16, 33])
+def test_accuracy_is_of_every_cell_in_batches_of_one_shape(cells: int) -> None:
+    def chain(images: np.ndarray) -> np.ndarray:
+        assert len(images) == 16
+        return np.eye(2)[images[:, 0, 0, 0] % 2]  # calls the odd ones blasts
+
+    images = np.broadcast_to(np.arange(cells, dtype=np.uint8)[:, None, None, None], (cells, 2, 2, 3))
+    labels = np.arange(cells) % 2
+    assert accuracy_of(chain, images, labels) == 1
+    labels[-1] ^= 1
+    assert accuracy_of(chain, images, labels) == pytest.approx(1 - 1 / cells)

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from benchmarks import joined_people
 from benchmarks.joined_people import JoinedPeople, main, read_tables
 from benchmarks.predictions_files import estimate
 from contract.bootstrap import PEOPLE, resamples, weighted_ranks
 from contract.errors import UserError
-from contract.manifest import Manifest
+from contract.manifest import NAME, Manifest
 
 SUBJECTS = ["1", "1", "2", "2", "H1", "H1"]
 LABELS = [1, 1, 1, 1, 0, 0]
@@ -26,13 +25,14 @@ def write(folder: Path, name: str, probabilities: list[float], first: int = 0) -
 
 
 def test_ids_of_one_person_are_drawn_together(
-    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, manifest: Manifest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    joined = replace(manifest, identities={"1": "1+2", "2": "1+2", "H1": "H1"})
-    monkeypatch.setattr(joined_people, "load_manifest", lambda _: joined)
+    joined = tmp_path / "of people.json"  # beside another manifest, which is not asked for
+    joined.write_text(replace(manifest, identities={"1": "1+2", "2": "1+2", "H1": "H1"}).to_json())
+    (tmp_path / NAME).write_text(manifest.to_json())
     write(tmp_path, "resnet18", [0.9, 0.9, 0.9, 0.2, 0.1, 0.3])
     write(tmp_path, "baseline", [0.9, 0.4, 0.9, 0.2, 0.1, 0.7])
-    main(JoinedPeople(tmp_path))
+    main(JoinedPeople(tmp_path, joined))
     lines = capsys.readouterr().out.splitlines()
     (network,) = (line for line in lines if line.startswith("| resnet18"))
     # Two people: 3 of 4 right, and 2 of 2; drawn anew, the one, the other or both. Never 0.5, which id 2 alone has.
@@ -55,12 +55,10 @@ def test_estimate_is_scikit_learn_s_on_cells_repeated_as_often_as_they_are_drawn
     assert bounds == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
 
 
-def test_shards_without_identities_and_tables_of_other_cells_are_refused(
-    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(joined_people, "load_manifest", lambda _: replace(manifest, identities={}))
+def test_shards_without_identities_and_tables_of_other_cells_are_refused(tmp_path: Path, manifest: Manifest) -> None:
+    (tmp_path / NAME).write_text(replace(manifest, identities={}).to_json())
     with pytest.raises(UserError, match="knows no identities"):
-        main(JoinedPeople(tmp_path))
+        main(JoinedPeople(tmp_path, tmp_path / NAME))
     with pytest.raises(UserError, match=r"holds no predictions_valid_\*\.csv"):
         read_tables(JoinedPeople(tmp_path))
     write(tmp_path, "a", [0.5] * 6)
