@@ -107,6 +107,55 @@ def test_flag_changes_what_the_network_sees_and_the_default_does_not(
     assert not torch.equal(batches_seen(replace(plain, **changes))[0][0], before)
 
 
+@pytest.mark.parametrize("amp", [True, False])
+def test_training_and_validation_compute_in_bfloat16_where_asked_with_the_channels_last(
+    amp: bool, shards: Path, tmp_path: Path
+) -> None:
+    run = Run(replace(config_of(shards, tmp_path), amp=amp))
+    seen: list[tuple[bool, torch.dtype]] = []
+    for network in (run.model, run.ema.model):
+        first: torch.nn.Conv2d = network.conv1  # type: ignore[assignment]
+        assert first.weight.is_contiguous(memory_format=torch.channels_last)
+        assert first.weight.dtype == torch.float32
+        first.register_forward_hook(
+            lambda _, x, y: seen.append((x[0].is_contiguous(memory_format=torch.channels_last), y.dtype))
+        )
+    train.loop.forward(run, run.new_phase(1), next(iter(run.train_batches(run.new_phase(1)))))
+    train.loop.evaluate(run, run.ema.model, 36)
+    assert seen == [(True, torch.bfloat16 if amp else torch.float32)] * 2
+
+
+def test_bar_counts_the_images_of_an_epoch_and_goes_on_where_it_was_resumed(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars: list[Any] = []
+
+    class Bar:
+        def __init__(self, **options: Any) -> None:
+            self.options, self.count = options, options["initial"]
+            bars.append(self)
+
+        def __enter__(self) -> "Bar":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def update(self, images: int) -> None:
+            self.count += images
+
+    monkeypatch.setattr("train.log.tqdm", Bar)
+    run = Run(config_of(shards, tmp_path))
+    for done in (0, 1):
+        phase = run.new_phase(1)
+        phase.step = done
+        with train.loop.Interruption() as interruption:
+            train.loop.train_epoch(run, phase, interruption)
+    assert [(bar.options["initial"], bar.count, bar.options["total"]) for bar in bars] == [(0, 36, 36), (20, 36, 36)]
+    assert bars[0].options["unit"] == " images"  # tqdm then says "images/s"
+    assert bars[0].options["desc"] == "resnet18 epoch 1/2, 40 px"
+
+
 @pytest.mark.parametrize("changes", [{}, {"mixup": 0.4}, {"label_smoothing": 0.0}, {"class_weights": True}])
 def test_loss_of_a_step_is_the_mean_over_its_batch(changes: dict[str, Any], shards: Path, tmp_path: Path) -> None:
     run = Run(config_of(shards, tmp_path, **changes))
