@@ -14,6 +14,7 @@ from contract.errors import UserError
 from contract.recipe import Recipe
 from evaluate.cell_image import CellImage
 from evaluate.ensemble import ensemble_threshold, mean_probability
+from evaluate.evidence import evidence_of
 from evaluate.predictions import decide
 from evaluate.predictor import Predictor, find_networks
 from evaluate.report_record import ARCHS
@@ -29,7 +30,7 @@ class Opinion:
     probability: float  # of label 1, calibrated where the network's card says so
     threshold: float  # at or above it the verdict is label 1
     milliseconds: float  # of the network alone, without decoding and cropping
-    cam: NDArray[np.float32] | None  # [2, h, w]; the ensemble has none
+    evidence: NDArray[np.float32] | None  # for label 1, [h, w], in log odds; the ensemble has none
     crop: NDArray[np.uint8] | None  # the cell as this network sees it; the ensemble has none
 
 
@@ -113,7 +114,8 @@ def _ask(predictor: Predictor, crop: NDArray[np.uint8]) -> Opinion:
     milliseconds = 1000 * (time.perf_counter() - began)
     label = int(prediction.labels[0])
     name, probability = predictor.card.classes[label], float(prediction.probability[0])
-    return Opinion(label, name, probability, prediction.threshold, milliseconds, prediction.cam[0], crop)
+    evidence = evidence_of(prediction.cam[0], predictor.card.temperature)
+    return Opinion(label, name, probability, prediction.threshold, milliseconds, evidence, crop)
 
 
 def _ensemble(opinions: list[Opinion], classes: tuple[str, ...]) -> Opinion:

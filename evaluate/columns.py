@@ -11,7 +11,8 @@ from contract.baseline import NAME as BASELINE
 from contract.errors import UserError
 from evaluate.baseline import Baseline, load_baseline
 from evaluate.ensemble import average, ensemble_threshold
-from evaluate.gallery import error_picture, evidence_map
+from evaluate.evidence import evidence_of, mean_evidence
+from evaluate.gallery import error_picture
 from evaluate.orientations import look_of
 from evaluate.predictions import Predictions
 from evaluate.predictor import Predictor, find_networks
@@ -135,9 +136,9 @@ def picture_of(columns: Columns, spoken: dict[str, SplitPrediction], name: str, 
     if columns.baseline and name == BASELINE:
         return error_picture(columns.baseline.image(split, columns.folders[0].cells(split), i), None)
     members = [name] if name != ENSEMBLE else _same_view(spoken)
-    temperatures = [columns.networks[member].card.temperature for member in members]
+    parts = [evidence_of(spoken[m].cam[i], columns.networks[m].card.temperature) for m in members]
     crop: NDArray[np.uint8] = spoken[members[0]].image(i)
-    return error_picture(crop, evidence_map([spoken[m].cam[i] for m in members], temperatures, len(crop)))
+    return error_picture(crop, mean_evidence(parts, len(crop)))
 
 
 def _same_view(spoken: dict[str, SplitPrediction]) -> Sequence[str]:

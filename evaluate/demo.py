@@ -113,9 +113,9 @@ def _draw(path: Path, classified: Classified, networks: Networks, picture: Path)
     from evaluate.figures import draw_activation  # matplotlib takes a second: a mistake is told before that
 
     maps = {
-        f"{arch}: {o.name} ({o.label}), P(blast) {o.probability:.3f}": (o.crop, o.cam)
+        f"{arch}: {o.name} ({o.label}), P(blast) {o.probability:.3f}": (o.crop, o.evidence)
         for arch, o in classified.opinions.items()
-        if o.crop is not None and o.cam is not None
+        if o.crop is not None and o.evidence is not None
     }
     dataset = next(iter(networks.predictors.values())).card.dataset
     draw_activation(classified.crop, maps, f"{path.name} (networks trained on: {dataset})", picture)

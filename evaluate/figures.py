@@ -2,19 +2,22 @@
 
 from pathlib import Path
 
-import cv2
 import matplotlib
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from contract.baseline import NAME as BASELINE
 from contract.publish import publish_bytes
-from evaluate.gallery import BLUE_ORANGE, OPACITY, split_picture
+from evaluate.evidence import BLAST, NORMAL, OPACITY, legend, mean_evidence, paint_evidence, reach_of
+from evaluate.gallery import split_picture
 from evaluate.rendering import BLUE, DPI, ON_DARK, ON_LIGHT, PAPER, STYLE, png_bytes
 from evaluate.report_record import ConfidentError, Network, Pair, ReportRecord
 
+BLUE_ORANGE = LinearSegmentedColormap.from_list("evidence", [NORMAL, PAPER, BLAST])  # the scale beside a map
+MAP = 448  # px of a map in the demo's picture, as wide as its panel
 BLUES = LinearSegmentedColormap.from_list("blues", [PAPER, BLUE])
 
 
@@ -87,38 +90,36 @@ def draw_gallery(
         who = f", subject {error.subject}" if error.subject else ""
         verdict = f"{classes[error.label]}, called {classes[error.verdict]}: P(blast) {error.probability:.3f}"
         panel.set_title(f"{error.key}{who}\n{verdict}", fontsize=8)
-    legend = ". Left the cell, right the evidence: blue for normal, orange for blast" if with_map else ""
-    figure.suptitle(f"{name}: the most confident errors{legend}", fontsize=10)
+    meaning = f"\nLeft the cell, right the {legend(classes)}" if with_map else ""
+    figure.suptitle(f"{name}: the most confident errors{meaning}", fontsize=10)
     return figure
 
 
-Seen = tuple[NDArray[np.uint8], NDArray[np.float32]]  # a cell [size, size, 3] RGB, its activation map [2, h, w]
+Seen = tuple[NDArray[np.uint8], NDArray[np.float32]]  # a cell [size, size, 3] RGB, the evidence for a blast [h, w]
 
 
 def draw_activation(crop: NDArray[np.uint8], maps: dict[str, Seen], title: str, path: Path) -> None:
-    """Draw a cell, uint8 ``[size, size, 3]`` RGB, beside each network's class activation map.
+    """Draw a cell, uint8 ``[size, size, 3]`` RGB, beside each network's evidence, with the scale of its colours.
 
-    ``maps`` holds, by caption, the cell as that network sees it and its map of both labels; shown is label 1 minus
-    label 0, so orange speaks for a blast and blue for a normal cell, on a scale that is symmetric around zero and a
-    network's own.
+    ``maps`` holds, by caption, the cell as that network sees it and its evidence (``evidence_of``).
     """
     figure = Figure(figsize=(3.1 * (1 + len(maps)), 3.9), dpi=DPI, layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, 1 + len(maps)))
     panels[0].imshow(crop)
     panels[0].set_title("as the network sees it", fontsize=9)
-    for panel, (caption, (seen, cam)) in zip(panels[1:], maps.items(), strict=True):
-        size = len(seen)
-        grey = np.where(seen.any(axis=2), seen.mean(axis=2), 255)  # on white, colours laid over it keep their meaning
-        evidence = cv2.resize(cam[1] - cam[0], (size, size), interpolation=cv2.INTER_CUBIC)
-        reach = max(float(np.abs(evidence).max()), 1e-6)
-        panel.imshow(grey, cmap="gray", vmin=0, vmax=255)
-        drawn = panel.imshow(evidence, cmap=BLUE_ORANGE, vmin=-reach, vmax=reach, alpha=OPACITY)
+    for panel, (caption, (seen, evidence)) in zip(panels[1:], maps.items(), strict=True):
+        panel.imshow(paint_evidence(seen, mean_evidence([evidence], MAP)))
         panel.set_title(caption, fontsize=9)
-        bar = figure.colorbar(drawn, ax=panel, orientation="horizontal", shrink=0.8, pad=0.02)
-        bar.set_label("evidence: normal ← 0 → blast (logit)", fontsize=7)
+        bar = figure.colorbar(_scale(evidence), ax=panel, orientation="horizontal", shrink=0.8, pad=0.02, alpha=OPACITY)
+        bar.set_label("evidence: normal ← 0 → blast (log odds)", fontsize=7)
         bar.ax.tick_params(labelsize=7)
     for panel in panels:
         panel.set_xticks([])
         panel.set_yticks([])
     figure.suptitle(title, fontsize=10)
     publish_bytes(path, png_bytes(figure))
+
+
+def _scale(evidence: NDArray[np.float32]) -> ScalarMappable:
+    reach = reach_of(mean_evidence([evidence], MAP))
+    return ScalarMappable(Normalize(-reach, reach), BLUE_ORANGE)

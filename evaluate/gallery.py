@@ -2,15 +2,13 @@
 
 import cv2
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
+from evaluate.evidence import paint_evidence
 from evaluate.predictions import Predictions
 from evaluate.report_record import ConfidentError
 
 MOST = 12  # errors shown of each network
-BLUE_ORANGE = LinearSegmentedColormap.from_list("blue_orange", ["#0072B2", "#FFFFFF", "#D55E00"])
-OPACITY = 0.6  # of the map over the cell
 
 
 def confident_errors(found: Predictions, name: str) -> tuple[tuple[int, ConfidentError], ...]:
@@ -34,29 +32,6 @@ def confident_errors(found: Predictions, name: str) -> tuple[tuple[int, Confiden
         )
         for rank, i in enumerate(order, 1)
     )
-
-
-def evidence_map(cams: list[NDArray[np.float32]], temperatures: list[float], size: int) -> NDArray[np.float32]:
-    """Evidence for a blast, ``[size, size]``: mean over networks of (map of label 1 - map of label 0) / temperature.
-
-    ``cams`` are float ``[2, h, w]``, one a network.
-    """
-    parts = [
-        cv2.resize((cam[1] - cam[0]) / temperature, (size, size), interpolation=cv2.INTER_CUBIC)
-        for cam, temperature in zip(cams, temperatures, strict=True)
-    ]
-    return np.mean(parts, axis=0).astype(np.float32)
-
-
-def paint_evidence(crop: NDArray[np.uint8], evidence: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Lay the evidence over a grey cell on white: orange speaks for a blast, blue for a normal cell.
-
-    ``crop`` and the result are uint8 ``[size, size, 3]`` RGB; the scale is symmetric around zero, a picture's own.
-    """
-    grey = np.where(crop.any(axis=2), crop.mean(axis=2), 255)[..., None] / 255
-    reach = max(float(np.abs(evidence).max()), 1e-6)
-    colour = BLUE_ORANGE(0.5 + 0.5 * evidence / reach)[..., :3]
-    return np.rint(255 * ((1 - OPACITY) * grey + OPACITY * colour)).astype(np.uint8)
 
 
 def error_picture(crop: NDArray[np.uint8], evidence: NDArray[np.float32] | None) -> bytes:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from contract.baseline import NAME as BASELINE
+from evaluate.evidence import legend
 from evaluate.gallery import split_picture
 from evaluate.predictions import Predictions
 from evaluate.rendering import DPI, MUTED, STYLE
@@ -71,9 +72,9 @@ def draw_mistakes(
             place = (column * (width + GAP), row * len(rows[0]) + TILE + 3)
             axes.text(*place, text, fontsize=5.5, va="top", color=MUTED)
     each = "person" if any(found.cells.identities) else "subject id"
-    legend = "" if name == BASELINE else "; right of each cell the evidence: blue for normal, orange for blast"
+    meaning = "" if name == BASELINE else f"\nRight of each cell the {legend(classes)}"
     axes.set_title(
-        f"{name} on {split}: the most confident mistakes of each {each}, by P({classes[1]}){legend}",
+        f"{name} on {split}: the most confident mistakes of each {each}, by P({classes[1]}){meaning}",
         fontsize=8,
         loc="left",
     )

@@ -14,13 +14,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from evaluate.evidence import BLAST, NORMAL
+
 DPI = 150
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d1d9e0", "#ffffff"
 ON_LIGHT, ON_DARK = "#1f2329", "#fffffe"  # letters on a coloured square: the page's dark mode leaves them as they are
-BLUE, ORANGE = (
-    "#0072b2",
-    "#d55e00",
-)  # Okabe-Ito, colour-blind-safe: normal and blast, wherever a picture tells them apart
+BLUE, ORANGE = NORMAL, BLAST  # wherever a picture tells normal cells and blasts apart
 COLOURS = {"resnet18": "#0072b2", "resnet50": "#e69f00", "resnet152": INK, "baseline": "#cc79a7", "ensemble": "#009e73"}
 # Lines differ in a grey print too.
 DASHES = {"resnet18": "-", "resnet50": "--", "resnet152": "-.", "baseline": ":", "ensemble": "-"}

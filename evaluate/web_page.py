@@ -8,25 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluate.classify import Classified, Networks, Opinion
+from evaluate.evidence import mean_evidence, paint_evidence
 from evaluate.predictor import Predictor
 
-NORMAL, BLAST = np.array([0, 114, 178]), np.array([213, 94, 0])  # blue and orange, told apart by the colour-blind too
-SIDE = 224  # px of a picture on the page
-COLOUR = 0.6  # weight of the map's colour over the grey cell
-
-
-def draw_activation_map(crop: NDArray[np.uint8], cam: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Colour a cell, uint8 ``[size, size, 3]``, by a class activation map ``[2, h, w]``: uint8 ``[SIDE, SIDE, 3]`` RGB.
-
-    Orange where the map speaks for label 1, blue for label 0, white for neither; the scale is symmetric around zero and
-    the map's own. The cell stands in grey on white, so that colours laid over it keep their meaning.
-    """
-    evidence = cv2.resize(cam[1] - cam[0], (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    strength = (evidence / max(float(np.abs(evidence).max()), 1e-6))[..., None]
-    colour = 255 + np.where(strength > 0, BLAST - 255, 255 - NORMAL) * strength
-    large = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
-    grey = np.where(large.any(axis=2), large.mean(axis=2), 255)[..., None]
-    return np.clip(np.rint(COLOUR * colour + (1 - COLOUR) * grey), 0, 255).astype(np.uint8)
+SIDE = 224  # px of a map on the page
 
 
 def describe_image(classified: Classified) -> dict[str, Any]:
@@ -41,7 +26,8 @@ def describe_image(classified: Classified) -> dict[str, Any]:
 
 
 def _describe_opinion(name: str, opinion: Opinion) -> dict[str, Any]:
-    cell, cam = opinion.crop, opinion.cam
+    cell, evidence = opinion.crop, opinion.evidence
+    seen = None if cell is None or evidence is None else paint_evidence(cell, mean_evidence([evidence], SIDE))
     return {
         "network": name,
         "label": opinion.label,
@@ -49,7 +35,7 @@ def _describe_opinion(name: str, opinion: Opinion) -> dict[str, Any]:
         "probability": opinion.probability,
         "threshold": opinion.threshold,
         "milliseconds": opinion.milliseconds,
-        "map": None if cell is None or cam is None else _data_url(draw_activation_map(cell, cam)),
+        "map": None if seen is None else _data_url(seen),
     }
 
 

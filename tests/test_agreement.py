@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -10,7 +9,7 @@ from contract.errors import UserError
 from evaluate import classify
 from evaluate.agreement import compare_pairs, holm, mcnemar
 from evaluate.ensemble import average, ensemble_threshold
-from evaluate.gallery import MOST, confident_errors, error_picture, evidence_map, paint_evidence, split_picture
+from evaluate.gallery import MOST, confident_errors
 from evaluate.predictions import Cells, Predictions, decide, read_predictions
 from evaluate.subjects import majority_vote, subject_rows
 
@@ -119,24 +118,6 @@ def test_errors_are_listed_by_how_sure_the_network_was() -> None:
     assert found[0][1].picture == "gallery_a_01.png"
     many = confident_errors(_said([0.9] * 30, labels=(0,) * 30, subjects=("s",) * 30), "a")
     assert len(many) == MOST
-
-
-def test_evidence_is_painted_orange_for_a_blast_and_blue_for_a_normal_cell() -> None:
-    crop = np.zeros((40, 40, 3), np.uint8)
-    crop[10:30, 10:30] = 120
-    cam = np.zeros((2, 2, 2), np.float32)
-    cam[1, :, 1], cam[0, :, 0] = 2, 2  # the right half speaks for label 1, the left for label 0
-    evidence = evidence_map([cam, cam], [2.0, 1.0], 40)
-    assert evidence.shape == (40, 40)
-    assert evidence_map([cam], [2.0], 40) * 2 == pytest.approx(evidence_map([cam], [1.0], 40))
-    assert evidence * 4 == pytest.approx(evidence_map([cam], [1.0], 40) * 3)  # the mean of 1/2 and 1
-    painted = paint_evidence(crop, evidence).astype(int)
-    assert painted[20, 38, 0] > painted[20, 38, 2] + 50
-    assert painted[20, 1, 2] > painted[20, 1, 0] + 50
-    cell, map_ = split_picture(error_picture(crop, evidence))
-    assert (cell == crop).all()
-    assert (map_ == painted).all()
-    assert cv2.imdecode(np.frombuffer(error_picture(crop, evidence), np.uint8), 1).shape == (40, 80, 3)
 
 
 def test_predictions_come_back_from_their_csv_exactly(tmp_path: Path) -> None:

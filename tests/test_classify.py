@@ -16,6 +16,7 @@ from contract.model_file import DIGEST_KEY, UNSEALED, seal
 from evaluate.cell_image import CellImage, read_cell
 from evaluate.classify import classify, open_networks
 from evaluate.ensemble import ensemble_threshold
+from evaluate.evidence import evidence_of
 from evaluate.predictor import Predictor
 from evaluate.web_page import describe_image
 
@@ -42,8 +43,8 @@ def test_an_opinion_is_what_the_predictor_says_of_the_crop(three: Path, shards: 
         assert opinion.probability == pytest.approx(float(expected.probability[0]), abs=1e-6)
         assert opinion.label == expected.labels[0]
         assert opinion.name == predictor.card.classes[opinion.label]
-        assert opinion.cam is not None
-        assert opinion.cam == pytest.approx(expected.cam[0], abs=1e-5)
+        assert opinion.evidence is not None
+        assert opinion.evidence == pytest.approx(evidence_of(expected.cam[0], predictor.card.temperature), abs=1e-5)
         assert opinion.milliseconds > 0
     assert found.milliseconds > sum(opinion.milliseconds for opinion in found.opinions.values())
 

@@ -1,37 +1,11 @@
-"""Colours of the page: activation maps, and text on its ground."""
+"""Colours of the page: text on its ground."""
 
 import re
 
-import cv2
 import numpy as np
 import pytest
 
-from build_shards.synthetic import draw_cell
 from evaluate import web as module
-from evaluate.gallery import evidence_map, paint_evidence
-from evaluate.web_page import SIDE, draw_activation_map
-
-
-def test_a_map_is_orange_for_a_blast_blue_for_normal_and_white_for_neither() -> None:
-    crop = np.zeros((40, 40, 3), np.uint8)
-    cam = np.zeros((2, 3, 3), np.float32)
-    cam[1, 0, 0], cam[0, 2, 2] = 2.0, 2.0
-    drawn = draw_activation_map(crop, cam).astype(int)
-    assert drawn.shape == (SIDE, SIDE, 3)
-    (r, g, b), (r2, g2, b2) = drawn[10, 10], drawn[-10, -10]
-    assert r > g + 30 > b
-    assert b2 > g2 > r2 + 30
-    assert (drawn[10, -10] > 240).all()
-    assert (draw_activation_map(crop, np.zeros((2, 3, 3), np.float32)) == 255).all()
-
-
-def test_a_map_has_the_colours_of_the_reports_gallery() -> None:
-    """Two painters, because matplotlib takes longer to import than the page may take to start: the same picture."""
-    rng = np.random.default_rng(0)
-    crop = cv2.resize(draw_cell(1, 0.0, rng), (SIDE, SIDE))
-    cam = rng.normal(0, 1, (2, 7, 7)).astype(np.float32)
-    painted = paint_evidence(crop, evidence_map([cam], [1.0], SIDE))
-    assert np.abs(draw_activation_map(crop, cam).astype(int) - painted).max() <= 2  # matplotlib's scale has 256 steps
 
 
 def _luminance(colour: str) -> float:
