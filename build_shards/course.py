@@ -24,7 +24,7 @@ def read_course(folder: Path) -> Dataset:
     """List the cells of a folder in the course layout.
 
     Raises ``UserError`` for a CSV that is missing, empty or without its columns, a label other than 0 and 1,
-    a path twice, in two splits, outside the folder or without a file.
+    a path twice, in two splits, outside the folder or without a file, and a subjects.csv of other images.
     """
     subjects, stated = _read_subjects(folder)
     cells: list[Cell] = []
@@ -36,6 +36,10 @@ def read_course(folder: Path) -> Dataset:
         ids = {_normal(i): i for i in reversed(wanted)}.values()  # one cell, however its path is spelled
         cells += [Cell(folder / i, i, split, None, subjects.get(_normal(i))) for i in sorted(ids, key=natural)]
     _refuse_shared_paths(cells)
+    if subjects and all(cell.subject is None for cell in cells):
+        raise UserError(
+            f"{folder / 'subjects.csv'}: none of its paths, first {next(iter(subjects))!r}, is in another CSV"
+        )
     return Dataset(_name(folder), "course", "given", tuple(cells), tuple(submissions), stated)
 
 
@@ -140,9 +144,12 @@ def _name(folder: Path) -> str:
         return folder.resolve().name
     text = read_text(path)
     try:
-        return str(json.loads(text)["name"])
+        name = json.loads(text)["name"]
     except (ValueError, RecursionError, KeyError, TypeError):
-        raise UserError(f'{path}: not a JSON object with a "name"') from None
+        name = None
+    if not isinstance(name, str) or not name.strip():
+        raise UserError(f'{path}: not a JSON object with a "name", a text')
+    return name
 
 
 def _normal(path: str) -> str:

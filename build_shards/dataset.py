@@ -80,8 +80,10 @@ def read_dataset(folder: Path, split_by: Literal["subject", "image"] = "subject"
 def cell_file(root: Path, written: str, source: str) -> Path:
     """The file that a CSV's path names; ``source`` (CSV and line) opens the error.
 
-    Raises ``UserError`` for a path that is absolute, leaves ``root`` (by ``..`` or a link) or is no file.
+    Raises ``UserError`` for a path that is absolute, leaves ``root`` (by ``..`` or a link), is no file or no UTF-8.
     """
+    if written.encode(errors="replace").decode() != written:  # bytes of a name that Python could only escape
+        raise UserError(f"{source}: the path {written!r} is not UTF-8: rename it")
     path = Path(written)
     if path.is_absolute() or ".." in path.parts:
         raise UserError(f"{source}: the path {written!r} leaves the folder: it must be relative, without '..'")

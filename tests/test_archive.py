@@ -1,3 +1,4 @@
+import os
 import random
 from collections import defaultdict
 from pathlib import Path
@@ -122,4 +123,15 @@ def test_a_file_in_a_folder_of_its_own_is_refused_and_not_dropped(archive: Path)
     inner.mkdir()
     (inner / "UID_77_1_1_all.bmp").touch()
     with pytest.raises(UserError, match=r"more/UID_77_1_1_all\.bmp: lies below all/"):
+        read_archive(archive, "subject", 0)
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_refused(archive: Path):
+    inner = os.fsencode(archive) + b"/\xb0\xd7/fold_0/all"  # as archives unpacked under another encoding have
+    try:
+        os.makedirs(inner)
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    Path(os.fsdecode(inner), "UID_77_1_1_all.bmp").touch()
+    with pytest.raises(UserError, match=r"the path '\\udcb0\\udcd7/fold_0/all/UID_77_1_1_all\.bmp' is not UTF-8"):
         read_archive(archive, "subject", 0)

@@ -78,13 +78,19 @@ def test_a_subject_that_is_left_blank_is_unknown(write_course):
     assert {cell.subject for cell in read_course(write_course(subjects=text)).cells} == {None}
 
 
+def test_subjects_of_other_images_alone_are_refused(write_course):
+    # Else the split would be the given one in silence, as if there were no subjects.csv.
+    with pytest.raises(UserError, match=r"subjects\.csv: none of its paths, first 'x/0\.bmp', is in another CSV"):
+        read_course(write_course(subjects="Path,subject\n./x/0.bmp,11\n./x/1.bmp,12\n"))
+
+
 def test_dataset_json_gives_the_name(write_course):
     folder = write_course()
     (folder / "dataset.json").write_text('{"name": "cells of a friend"}')
     assert read_course(folder).name == "cells of a friend"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "3", "no json"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "3", "no json", '{"name": 3}', '{"name": " "}'])
 def test_a_dataset_json_without_a_name_is_refused(write_course, text: str):
     folder = write_course()
     (folder / "dataset.json").write_text(text)
