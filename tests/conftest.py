@@ -20,6 +20,7 @@ from contract.manifest import Manifest, load_manifest
 from contract.model_card import FORMAT, METADATA_KEY, ModelCard
 from contract.model_file import DIGEST_KEY, UNSEALED, seal
 from contract.recipe import Recipe
+from contract.shard_reader import SplitReader
 
 WriteImage = Callable[[Path, np.ndarray], Path]
 WriteCourse = Callable[..., Path]
@@ -56,6 +57,12 @@ def shards(synthetic_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def manifest(shards: Path) -> Manifest:
     """The manifest of ``shards``."""
     return load_manifest(shards)
+
+
+@pytest.fixture
+def reader(shards: Path, manifest: Manifest) -> SplitReader:
+    """The training split of ``shards``."""
+    return SplitReader(shards, manifest, "train")
 
 
 @pytest.fixture(scope="session")

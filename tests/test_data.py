@@ -16,11 +16,6 @@ from train.cache import CacheKind, RamCache
 from train.data import Batch, open_cache, open_labelled, train_batches, valid_batches
 
 
-@pytest.fixture
-def reader(shards: Path, manifest: Manifest) -> SplitReader:
-    return open_labelled(shards, manifest, "train")
-
-
 def keys_of(batches: list[Batch]) -> list[str]:
     return [key for _, _, keys in batches for key in keys]
 

@@ -17,11 +17,6 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def reader(shards: Path, manifest: Manifest) -> SplitReader:
-    return open_labelled(shards, manifest, "train")
-
-
-@pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The positions that this process decodes from here on."""
     positions: list[int] = []

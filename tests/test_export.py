@@ -10,9 +10,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from export_command import run_export
 from onnx import numpy_helper
 
-import export.cli
 import export.network
 from contract.errors import UserError
 from contract.manifest import Manifest
@@ -58,15 +58,6 @@ def network_of(arch: str) -> ResNet:
     torch.nn.init.normal_(network.fc.weight)  # wide, so that images score differently
     torch.nn.init.normal_(network.fc.bias)
     return network.eval()
-
-
-def run_export(artifacts: Path, shards: Path, arch: str = "all", *flags: str) -> None:
-    """``python -m export`` inside this process, float32 alone unless ``flags`` say more."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        arguments = ["export", "--arch", arch, "--artifacts", str(artifacts), "--shards", str(shards)]
-        arguments += flags or ("--no-int8", "--no-raw")
-        monkeypatch.setattr("sys.argv", arguments)
-        export.cli.main()
 
 
 @pytest.fixture(scope="module")
@@ -228,25 +219,3 @@ def test_shards_of_another_build_are_not_compared(
 def test_data_without_the_shards_of_the_network_is_refused(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--data .*: needs --shards of this network"):
         run_export(exported.artifacts, tmp_path, "resnet18", "--data", str(tmp_path))
-
-
-def test_missing_checkpoint_is_a_users_mistake(shards: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"best\.pt: no such file"):
-        run_export(tmp_path, shards, "resnet50")
-    with pytest.raises(UserError, match="no trained network"):
-        run_export(tmp_path, shards, "all")
-
-
-def test_checkpoint_of_another_network_in_the_folder_is_refused(card: ModelCard, shards: Path, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "resnet50" / "best.pt", card, {"model": {}})
-    with pytest.raises(UserError, match="holds a resnet18, not a resnet50"):
-        run_export(tmp_path, shards, "resnet50")
-
-
-@pytest.mark.parametrize("state", [{}, {"model": {}}, {"model": 3}], ids=["none", "empty", "a number"])
-def test_checkpoint_without_its_weights_is_refused(
-    state: dict[str, object], card: ModelCard, shards: Path, tmp_path: Path
-) -> None:
-    save_checkpoint(tmp_path / "resnet18" / "best.pt", card, state)
-    with pytest.raises(UserError, match=r"best\.pt"):
-        run_export(tmp_path, shards, "resnet18")

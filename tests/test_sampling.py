@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,7 @@ import pytest
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.shard_reader import SplitReader
-from train.data import open_labelled
 from train.sampling import balanced_order, sampled_order
-
-
-@pytest.fixture
-def reader(shards: Path, manifest: Manifest) -> SplitReader:
-    return open_labelled(shards, manifest, "train")
 
 
 def test_plain_order_is_a_permutation(reader: SplitReader, manifest: Manifest) -> None:
