@@ -6,7 +6,7 @@ A report's numbers and pictures are made from these columns alone, so the page c
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -46,6 +46,10 @@ class Cells:
         """The person of each cell: identity, else subject, else the cell alone; ``None`` where no subject is known."""
         return people_of(self.subjects, self.identities, self.keys)
 
+    def at(self, positions: Sequence[int]) -> "Cells":
+        """The cells at these positions, in their order."""
+        return Cells(**{f.name: tuple(getattr(self, f.name)[i] for i in positions) for f in fields(Cells)})
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -68,9 +72,8 @@ class Predictions:
         """The cells that ``ids`` ask for, in their order and with their spelling; all of them must be there."""
         place = {str(PurePosixPath(i)): position for position, i in enumerate(self.cells.ids)}
         chosen = [place[str(PurePosixPath(i))] for i in ids]
-        columns = {f.name: tuple(getattr(self.cells, f.name)[i] for i in chosen) for f in fields(Cells)}
         return Predictions(
-            cells=Cells(**(columns | {"ids": tuple(ids)})),
+            cells=replace(self.cells.at(chosen), ids=tuple(ids)),
             logits=None if self.logits is None else self.logits[chosen],
             uncalibrated=self.uncalibrated[chosen],
             probability=self.probability[chosen],
@@ -145,6 +148,11 @@ def _predictions(column: dict[str, tuple[str, ...]]) -> Predictions:
         identities=tuple(s or None for s in column["identity"]),
         labels=tuple(int(s) if s else None for s in column["label"]),
     )
+    if not {*column["label"]} <= {"", "0", "1"} or not {*column["verdict"]} <= {"0", "1"}:
+        raise ValueError("a label or a verdict is neither 0 nor 1")
+    for name in ("uncalibrated", "probability"):
+        if not all(0 <= float(value) <= 1 for value in column[name]):  # NaN is not
+            raise ValueError(f"a value of the column {name} is not between 0 and 1")
     with_logits = any(column["logit_normal"])
     pairs = list(zip(column["logit_normal"], column["logit_blast"], strict=True))
     return Predictions(

@@ -62,9 +62,10 @@ class Concern:
 def describe(crop: NDArray[np.uint8], box: tuple[int, ...]) -> tuple[float, NDArray[np.float64]]:
     """A cell's area in source pixels and its mean optical density ``[3]``, from its crop ``[size, size, 3]``.
 
-    ``box`` is what was cut out of the source (left, top, width, height). Optical density is -ln(value / 255).
+    ``box`` is what was cut out of the source (left, top, width, height). Optical density is -ln(value / 255), of 1
+    where a channel is 0, as the stain normalisation takes it: one such pixel must not make the mean infinite.
     """
-    pixels = cell_pixels(crop).astype(np.float64)
+    pixels = np.maximum(cell_pixels(crop), 1).astype(np.float64)
     return len(pixels) * (box[2] / crop.shape[1]) ** 2, -np.log(pixels / 255).mean(axis=0)
 
 

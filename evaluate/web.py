@@ -46,6 +46,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 PATIENCE = 60  # seconds that the page waits for the networks before it asks again
+DIGITS = 20  # of a length: Python turns no number of thousands of digits into an int
 AT_ONCE = 2  # images read and classified side by side: memory stays bounded
 
 
@@ -114,9 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30  # seconds that a silent connection is kept
 
     def do_GET(self) -> None:
-        path = urlsplit(self.path).path
         if not self._is_ours():
             return
+        path = urlsplit(self.path).path
         if path in FILES:
             name, kind = FILES[path]
             self._answer(HTTPStatus.OK, (PAGE / name).read_bytes(), kind)
@@ -134,8 +135,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.NOT_FOUND, f"there is no {url.path} here")
         elif not length.isdecimal() or "Transfer-Encoding" in self.headers:
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "an image must come with its length")
-        elif int(length) > MAXIMUM_BYTES:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes: at most {MAXIMUM_BYTES} are read")
+        elif len(length) > DIGITS or int(length) > MAXIMUM_BYTES:
+            self._refuse(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length[:DIGITS]} bytes: at most {MAXIMUM_BYTES} are read"
+            )
         else:
             name = parse_qs(url.query).get("name", ["image"])[0][:200]
             with self.server.work:
@@ -163,7 +166,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Refuse what another site's page sent here through this browser."""
         hosts = self.server.hosts
         origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site", "none")
-        if self.headers.get("Host") not in hosts:
+        if not self.path.startswith("/"):  # a proxy's request, or no address at all
+            self._refuse(HTTPStatus.BAD_REQUEST, "an address here begins with /")
+        elif self.headers.get("Host") not in hosts:
             self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "this server answers to its own address only")
         elif origin not in (None, *(f"http://{host}" for host in hosts)) or site not in ("none", "same-origin"):
             self._refuse(HTTPStatus.FORBIDDEN, "this server answers to its own page only")

@@ -60,6 +60,12 @@ def test_measuring_twice_gives_the_same_numbers(known: TrainingRange, shards: Pa
     assert measure_training(shards, manifest) == known
 
 
+def test_a_pure_colour_is_told_although_a_channel_is_zero(known: TrainingRange) -> None:
+    image = _middle(known)
+    image[image.any(axis=2)] = (255, 0, 0)
+    assert _kinds(image, known) == ["stain"]
+
+
 def test_another_size_is_told(known: TrainingRange) -> None:
     colour = tuple(int(v) for v in _middle(known)[225, 225])
     for radius in (40, 160):

@@ -126,6 +126,13 @@ def test_other_sites_are_refused(server: Server, headers: dict[str, str], status
     assert _ask(server, "GET", "/", **filled)[0].status == status
 
 
+@pytest.mark.parametrize("address", ["http://[", "http://[::1/", "classify"])
+def test_an_address_that_is_none_is_answered(server: Server, address: str) -> None:
+    host = f"127.0.0.1:{server.server_port}"
+    assert _ask(server, "GET", address, Host=host)[0].status == 400
+    assert _ask(server, "POST", address, b"no image", Host=host)[0].status == 400
+
+
 def test_it_listens_on_this_machine_only(server: Server) -> None:
     assert server.socket.getsockname()[0] == "127.0.0.1"
 
@@ -156,6 +163,7 @@ def test_a_length_that_is_too_large_or_missing_is_refused_before_a_byte_is_read(
     both = "Content-Length: 4\r\nTransfer-Encoding: chunked"  # two lengths for one body
     for header, status in (
         (f"Content-Length: {MAXIMUM_BYTES + 1}", 413),
+        (f"Content-Length: {'9' * 5000}", 413),  # Python makes no number of so many digits
         ("Transfer-Encoding: chunked", 411),
         (both, 411),
     ):
