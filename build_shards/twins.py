@@ -10,6 +10,7 @@ photograph taken again may be turned but is never mirrored, while a mirrored cel
 other cells as the cell itself does.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ FARTHEST = 12.0  # patch px (48 source px): larger shifts between two centred ce
 TURNED = 12.0  # degrees: likewise
 FLOOR = 1e-6  # expected chance pairs: a fitted tail is not believed beyond one in a million
 MOST = 10  # candidates a cell, on average, that are verified at most: the best of them
-BLOCK = 1024  # rows of one matrix product
+BLOCK = 1024  # rows and columns of one matrix product
 JOB = 64  # pairs of one job
 
 Patch = NDArray[np.float32]
@@ -115,15 +116,18 @@ def candidates(descriptors: NDArray[np.float32], mirrored: bool) -> list[tuple[i
     """(first, second, turns) of pairs whose descriptors correlate, the first ``mirrored`` or not, by index order."""
     count = len(descriptors)
     flat, rows = descriptors.reshape(count, -1), np.arange(count)
-    found = []
+    found: list[tuple[float, int, int, int]] = []
     for start in range(0, count, BLOCK):
         block = descriptors[start : start + BLOCK]
         block = block[:, :, ::-1] if mirrored else block
-        turned = [np.rot90(block, k, (1, 2)).reshape(len(block), -1) @ flat[start:].T for k in range(4)]
-        best = np.max(turned, axis=0)
-        first, second = np.nonzero((best >= CANDIDATE) & (rows[start:] > rows[start : start + BLOCK, None]))
-        turns = np.argmax([t[first, second] for t in turned], axis=0) if len(first) else first
-        found += list(zip(best[first, second], first + start, second + start, turns, strict=True))
+        turned = [np.rot90(block, k, (1, 2)).reshape(len(block), -1) for k in range(4)]
+        for other in range(start, count, BLOCK):  # never the whole row: it would grow with the dataset
+            products = [t @ flat[other : other + BLOCK].T for t in turned]
+            best = functools.reduce(np.maximum, products)
+            later = rows[other : other + BLOCK] > rows[start : start + BLOCK, None]
+            first, second = np.nonzero((best >= CANDIDATE) & later)
+            turns = np.argmax([p[first, second] for p in products], axis=0) if len(first) else first
+            found += zip(best[first, second], first + start, second + other, turns, strict=True)
     found = sorted(found, key=lambda c: -c[0])[: MOST * count]
     return sorted((int(a), int(b), int(k)) for _, a, b, k in found)
 

@@ -17,7 +17,7 @@ from build_shards.dataset import Cell, Dataset, read_dataset
 from build_shards.fingerprint import fingerprint
 from build_shards.people import name_people
 from build_shards.synthetic import draw_cell
-from build_shards.twins import TWIN, Chance, candidates, compare, describe, find_twins
+from build_shards.twins import TWIN, Chance, compare, find_twins
 from contract.errors import UserError
 from contract.record import from_json, to_json
 
@@ -133,14 +133,6 @@ def test_no_two_of_16_cells_pass_the_verification_itself(drawn: Path) -> None:
     patches = [fingerprint(drawn / f"{i}.bmp").patch for i in range(16)]
     highest = max(compare(a, b, 0, False) for i, a in enumerate(patches) for b in patches[i + 1 :])
     assert highest < TWIN
-
-
-def test_a_mirrored_cell_is_no_twin_and_is_found_among_mirrored_pairs() -> None:
-    first = np.zeros((96, 96), np.uint8)
-    first[10:86, 10:86] = np.random.default_rng(0).integers(1, 255, (19, 19)).repeat(4, 0).repeat(4, 1)
-    pair = np.stack([describe(first), describe(np.ascontiguousarray(first[:, ::-1]))])
-    assert candidates(pair, mirrored=False) == []
-    assert candidates(pair, mirrored=True) == [(0, 1, 0)]
 
 
 def test_identical_files_are_said_to_be_identical(audited: Audit) -> None:
