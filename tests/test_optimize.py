@@ -47,7 +47,7 @@ def test_optimizers_are_those_that_the_flag_names() -> None:
     assert isinstance(sgd, torch.optim.SGD)
     assert isinstance(adamw, torch.optim.AdamW)
     assert all(group["momentum"] == 0.9 and group["nesterov"] for group in sgd.param_groups)
-    assert all(group["lr"] == 0.3 for group in sgd.param_groups + adamw.param_groups)
+    assert all(group["lr"] == 0.3 and group["fused"] for group in sgd.param_groups + adamw.param_groups)
 
 
 def averaged(network: nn.Module, decay: float) -> ExponentialMovingAverage:

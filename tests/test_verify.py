@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -155,6 +156,21 @@ def test_tie_within_the_error_is_no_other_decision(network: ResNet) -> None:
     swap_labels(swapped)
     found = verify(swapped.SerializeToString(), tied, CARD, NO_CROPS)
     assert (found.images, found.ties) == (23, 23)
+
+
+def test_another_decision_is_refused_however_near_the_logits_are(network: ResNet) -> None:
+    # Logits of a thousand may differ by one; a temperature of as much leaves the probabilities alike.
+    card, near = replace(CARD, temperature=1000.0), copy.deepcopy(network)
+    with torch.no_grad():
+        near.fc.weight *= 1000
+        near.fc.weight[1] = near.fc.weight[0]
+        near.fc.bias[1] = near.fc.bias[0] + 0.02
+    good = to_onnx(near, card)
+    assert verify(good, near, card, NO_CROPS).ties == 0
+    swapped = onnx.load_from_string(good)
+    swap_labels(swapped)
+    with pytest.raises(UserError, match="resnet18: ONNX and torch differ in a decision: not published"):
+        verify(swapped.SerializeToString(), near, card, NO_CROPS)
 
 
 def test_network_is_not_changed(network: ResNet, onnx_bytes: bytes) -> None:
