@@ -129,12 +129,13 @@ def _model_file(columns: Columns, name: str, artifacts: Path) -> ModelFile:
 
 
 def picture_of(columns: Columns, spoken: dict[str, SplitPrediction], name: str, split: str, i: int) -> bytes:
-    """Cell ``i`` of a split as a column saw it, beside its class activation map, as PNG; the baseline has no map.
+    """Cell ``i`` of those in ``spoken`` as a column saw it, beside its evidence, as PNG; the baseline has none.
 
     The ensemble's map is the mean of those networks that see the same part of the image as the first one.
     """
     if columns.baseline and name == BASELINE:
-        return error_picture(columns.baseline.image(split, columns.folders[0].cells(split), i), None)
+        cells = next(iter(spoken.values())).predictions.cells
+        return error_picture(columns.baseline.image(split, cells, i), None)
     members = [name] if name != ENSEMBLE else _same_view(spoken)
     parts = [evidence_of(spoken[m].cam[i], columns.networks[m].card.temperature) for m in members]
     crop: NDArray[np.uint8] = spoken[members[0]].image(i)

@@ -44,8 +44,8 @@ def error_picture(crop: NDArray[np.uint8], evidence: NDArray[np.float32] | None)
 
 
 def split_picture(png: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The cell and the map of an ``error_picture``, uint8 RGB each."""
-    both = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    """The cell and the map of an ``error_picture``, uint8 RGB each; raises ``ValueError`` for what is none."""
+    both = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR) if png else None
     if both is None:
         raise ValueError("not a picture")
     half = both.shape[1] // 2

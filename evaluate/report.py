@@ -11,7 +11,7 @@ from contract.files import read_bytes
 from contract.manifest import Manifest
 from contract.publish import publish_bytes
 from evaluate.columns import Columns, Opening, open_columns, picture_of, predict_columns, score_columns
-from evaluate.gallery import confident_errors
+from evaluate.gallery import confident_errors, split_picture
 from evaluate.mistakes import draw_mistakes
 from evaluate.pictures import draw_pictures
 from evaluate.predictions import Predictions, read_predictions
@@ -20,6 +20,7 @@ from evaluate.report_page import PAGE, render_page
 from evaluate.report_record import METRICS, ReportRecord, load_record
 from evaluate.scoring import build_record
 from evaluate.shard_folders import ShardFolder, open_folders
+from evaluate.sheets import AGAIN, redraw_sheets
 from evaluate.split_prediction import SplitPrediction
 from evaluate.submission import check_wanted, plain, submission_name, submission_text, wanted_order
 
@@ -42,10 +43,13 @@ class Report:
 class Page:
     """Draw the pictures and the page again from the report's own files, without a network.
 
-    Contact sheets (mistakes_*.png) stay as they are: the files keep only the cells of the gallery.
+    Contact sheets (mistakes_*.png) hold more cells than those files keep: they are drawn again where --shards names the
+    shards that the report is of, by the networks that it is of, and stay as they are without it.
     """
 
     artifacts: Path = Path("artifacts")  # folder whose report/ is read and written
+    shards: tuple[Path, ...] = ()  # those that the report is of: contact sheets too are drawn again
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # for contact sheets; auto says which provider it took
 
 
 def report(command: Report) -> Path:
@@ -73,18 +77,44 @@ def report(command: Report) -> Path:
 
 
 def page(command: Page) -> Path:
-    """Make the pictures (but for contact sheets) and the page of a report again; returns the page's path."""
+    """Make the pictures and the page of a report again; returns the page's path.
+
+    Raises ``UserError`` where a file of the report is missing or damaged, or ``--shards`` are not the report's.
+    """
     folder = command.artifacts / "report"
     record = load_record(folder)
     split = record.dataset.split
-    found = {name: read_predictions(folder / f"predictions_{split}_{name}.csv") for name in record.networks}
+    found = {name: _kept_predictions(folder / f"predictions_{split}_{name}.csv", record) for name in record.networks}
     pictures = {e.picture for network in record.networks.values() for e in network.errors}
-    gallery = {picture: read_bytes(folder / picture) for picture in sorted(pictures)}
+    gallery = {picture: _kept_picture(folder, picture) for picture in sorted(pictures)}
     drawn, html = _draw(record, found, gallery)
+    if command.shards:
+        drawn |= redraw_sheets(record, found, command.artifacts, command.shards, command.device)
     for name, data in (drawn | {PAGE: html}).items():
         publish_bytes(folder / name, data)
+    if not command.shards and any(name.startswith("mistakes_") for name in record.files):
+        print("note: contact sheets (mistakes_*.png) stay as they are: --shards FOLDER draws them again")
     print(folder / PAGE)
     return folder / PAGE
+
+
+def _kept_predictions(path: Path, record: ReportRecord) -> Predictions:
+    found = read_predictions(path)
+    if len(found.cells.keys) != record.dataset.n or None in found.cells.labels:
+        raise UserError(f"{path}: not the {record.dataset.n} labelled cells of {METRICS}: {AGAIN}")
+    return found
+
+
+def _kept_picture(folder: Path, name: str) -> bytes:
+    """Plain names only: a damaged or foreign metrics.json must not name files elsewhere."""
+    if Path(name).name != name:
+        raise UserError(f"{folder / METRICS}: {name!r} is not a file beside it: {AGAIN}")
+    data = read_bytes(folder / name, AGAIN)
+    try:
+        split_picture(data)
+    except ValueError as error:
+        raise UserError(f"{folder / name}: {error}: {AGAIN}") from None
+    return data
 
 
 def _check_orders(shards: ShardFolder, splits: list[str], names: list[str]) -> None:

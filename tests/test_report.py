@@ -12,6 +12,7 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
 from two_networks import write_networks
 
+from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.model_card import ModelCard
 from contract.shard_reader import SplitReader
@@ -206,3 +207,31 @@ def test_the_table_is_printed_again(artifacts: Path, capsys: pytest.CaptureFixtu
     assert "synthetic cells (drawn, not real): valid, n = 12" in printed
     assert "ensemble" in printed
     assert str(artifacts / "report" / "index.html") in printed
+
+
+def _change(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_a_damaged_report_is_told_in_one_line_when_its_page_is_made_again(artifacts: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(artifacts / "report", tmp_path / "artifacts" / "report")
+    picture = load_record(copied).networks["resnet18"].errors[0].picture
+    said = copied / "predictions_valid_resnet18.csv"
+    rows = _rows(said)
+    first = ",".join(rows[0].values())
+    before = said.read_text(encoding="utf-8")
+    faults = {
+        "not a picture": lambda: (copied / picture).write_bytes(b"no PNG"),
+        "not a picture: make": lambda: (copied / picture).write_bytes(b""),
+        "is not a file beside it": lambda: _change(copied / "metrics.json", picture, "../../secret.png"),
+        "a label or a verdict is neither 0 nor 1": lambda: _change(said, first, first[:-1] + "7"),
+        "probability is not between 0 and 1": lambda: _change(said, rows[0]["probability"] + ",", "nan,"),
+        "labelled cells of metrics.json": lambda: said.write_text(before.replace(first + "\n", "", 1)),
+    }
+    for words, damage in faults.items():
+        shutil.copytree(artifacts / "report", copied, dirs_exist_ok=True)
+        damage()
+        with pytest.raises(UserError, match=words):
+            page(Page(tmp_path / "artifacts"))

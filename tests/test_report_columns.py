@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
@@ -20,7 +21,7 @@ from contract.model_card import ModelCard
 from contract.recipe import Recipe
 from contract.shard_reader import SplitReader
 from evaluate.predictor import Predictor
-from evaluate.report import Report, report
+from evaluate.report import Page, Report, page, report
 from evaluate.report_record import load_record
 from train.baseline import Config, run
 
@@ -193,3 +194,37 @@ def test_a_damaged_baseline_is_refused(
     with pytest.raises(UserError, match=words):
         report(Report(shards=(shards, box_shards), artifacts=copied, device="cpu", workers=1))
     assert not (copied / "report" / "metrics.json").exists()
+
+
+def test_contact_sheets_are_drawn_again_from_the_shards_and_networks_of_the_report(
+    artifacts: Path, shards: Path, box_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = shutil.copytree(artifacts, tmp_path / "artifacts")
+    sheets = sorted((copied / "report").glob("mistakes_*.png"))
+    assert "mistakes_baseline.png" in [path.name for path in sheets]
+    assert len(sheets) > 2
+    for path in sheets:
+        path.write_bytes(b"an older drawing")
+    page(Page(copied))
+    assert {path.read_bytes() for path in sheets} == {b"an older drawing"}
+    assert "mistakes_*.png) stay as they are: --shards" in capsys.readouterr().out
+    page(Page(copied, (shards, box_shards), "cpu"))
+    assert "stay as they are" not in capsys.readouterr().out
+    for path in sheets:
+        again, first = (cv2.imread(str(p)).astype(int) for p in (path, artifacts / "report" / path.name))
+        assert np.abs(again - first).max() <= 2, path.name  # other batches round otherwise, in the last bit
+    assert (copied / "report" / "index.html").read_bytes() == (artifacts / "report" / "index.html").read_bytes()
+
+
+def test_contact_sheets_of_other_shards_or_networks_are_refused(
+    artifacts: Path, shards: Path, box_shards: Path, card: ModelCard, tmp_path: Path
+) -> None:
+    copied = shutil.copytree(artifacts, tmp_path / "artifacts")
+    with pytest.raises(UserError, match="not the shards that the report is of"):
+        page(Page(copied, (box_shards, shards), "cpu"))
+    shutil.rmtree(copied / "resnet18")
+    with pytest.raises(UserError, match="holds resnet50, baseline, ensemble, the report is of resnet18, resnet50"):
+        page(Page(copied, (shards, box_shards), "cpu"))
+    write_network(copied, card, 3)
+    with pytest.raises(UserError, match=r"model\.onnx: not the file that the report is of"):
+        page(Page(copied, (shards, box_shards), "cpu"))
