@@ -79,14 +79,16 @@ evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python e
 COURSE_SIZE_baseline :=
 COURSE_SIZE_resnet18 := 144
 COURSE_SIZE_resnet50 :=
-COURSE_SIZE_resnet152 := 64
+COURSE_SIZE_resnet152 := 96
 COURSE_FIRST_SIZE_resnet18 := 112
 COURSE_FIRST_SIZE_resnet50 := 64
+COURSE_FIRST_SIZE_resnet152 := 64
 COURSE_FIRST_FLAGS_resnet18 :=
 COURSE_FIRST_FLAGS_resnet50 := --epochs 46 --start-size 48
-COURSE_FLAGS_resnet18 := --epochs 14 --start-size 0 --lr 0.02 --warmup-epochs 1
+COURSE_FIRST_FLAGS_resnet152 := --epochs 14 --cycles 2 --start-size 48 --affine 0 --blur 0 --sharpen 0 --ema-decay 0.995 --warmup-epochs 1
+COURSE_FLAGS_resnet18 := --epochs 14 --cycles 2 --start-size 0 --lr 0.02 --warmup-epochs 1
 COURSE_FLAGS_resnet50 := --epochs 28 --start-size 80 --lr 0.02 --warmup-epochs 1
-COURSE_FLAGS_resnet152 := --epochs 14 --cycles 2 --start-size 48 --affine 0 --blur 0 --sharpen 0 --ema-decay 0.995 --warmup-epochs 1
+COURSE_FLAGS_resnet152 := --epochs 13 --start-size 80 --lr 0.02 --warmup-epochs 1
 COURSE_FLAGS_shards :=
 COURSE_FLAGS_export :=
 COURSE_FLAGS_evaluate := --orientations 8
@@ -97,7 +99,7 @@ first_train = $(MAKE) train ARCH=$(1) SHARDS=$(SHARDS)/$(COURSE_FIRST_SIZE_$(1))
 COURSE_SHARDS := $(sort $(foreach n,$(NETWORKS) baseline,$(SHARDS)/$(call px,$(n))px))
 FIRST_SHARDS := $(foreach n,$(NETWORKS),$(if $(COURSE_FIRST_SIZE_$(n)),$(SHARDS)/$(COURSE_FIRST_SIZE_$(n))px))
 BASELINE_SHARDS := $(SHARDS)/$(call px,baseline)px
-course: $(SETUP)  ## everything of docs/results/course again, some eight hours of one core: make course DATA=folder ARTIFACTS=artifacts/course
+course: $(SETUP)  ## everything of docs/results/course again, some eleven hours of one core: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
 	@test -z "$(word 2,$(SHARDS))$(word 2,$(ARTIFACTS))" || \
 	  { echo "error: SHARDS and ARTIFACTS: make course lists folders inside them, so their names must hold no blanks" >&2; exit 2; }

@@ -227,7 +227,7 @@ def test_a_damaged_report_is_told_in_one_line_when_its_page_is_made_again(artifa
         "not a picture: make": lambda: (copied / picture).write_bytes(b""),
         "is not a file beside it": lambda: _change(copied / "metrics.json", picture, "../../secret.png"),
         "a label or a verdict is neither 0 nor 1": lambda: _change(said, first, first[:-1] + "7"),
-        "probability is not between 0 and 1": lambda: _change(said, rows[0]["probability"] + ",", "nan,"),
+        "is not between 0 and 1": lambda: _change(said, rows[0]["probability"] + ",", "nan,"),
         "labelled cells of metrics.json": lambda: said.write_text(before.replace(first + "\n", "", 1)),
     }
     for words, damage in faults.items():
