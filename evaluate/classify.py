@@ -97,13 +97,15 @@ def classify(cell: CellImage, networks: Networks, source: str) -> Classified:
         card = predictor.card
         if card.recipe not in crops:
             crops[card.recipe] = preprocess(cell.pixels, card.recipe, source)
-            found += concerns(cell.pixels, crops[card.recipe], networks.ranges[card.manifest_digest])
+            told = {concern.kind for concern in found}  # by another recipe, whose digits differ a little
+            judged = concerns(cell.pixels, crops[card.recipe], networks.ranges[card.manifest_digest])
+            found += [concern for concern in judged if concern.kind not in told]
         opinions[arch] = _ask(predictor, crops[card.recipe].image)
     return Classified(
         crop=next(iter(crops.values())).image,
         opinions=opinions,
         ensemble=_ensemble(list(opinions.values()), next(iter(networks.predictors.values())).card.classes),
-        concerns=tuple(dict.fromkeys(found)),
+        concerns=tuple(found),
         milliseconds=1000 * (time.perf_counter() - began),
     )
 

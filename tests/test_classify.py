@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -18,6 +19,7 @@ from evaluate.classify import classify, open_networks
 from evaluate.ensemble import ensemble_threshold
 from evaluate.evidence import evidence_of
 from evaluate.predictor import Predictor
+from evaluate.unlike import concerns
 from evaluate.web_page import describe_image
 
 
@@ -64,6 +66,21 @@ def test_each_network_sees_the_cell_by_its_own_recipe(card: ModelCard, synthetic
     drawn = describe_image(found)["opinions"]
     assert drawn[0]["map"] != drawn[1]["map"]
     assert found.ensemble.probability == pytest.approx(np.mean([o.probability for o in found.opinions.values()]))
+
+
+def test_a_concern_is_told_once_however_many_recipes_there_are(three: Path, shards: Path, tmp_path: Path) -> None:
+    card = Predictor(three / "resnet18" / "model.onnx", "cpu", 1).card
+    write_network(tmp_path, card, 1)
+    other = dataclasses.replace(card.recipe, size=card.recipe.size + 16)
+    write_network(tmp_path, dataclasses.replace(card, arch="resnet50", recipe=other), 2)
+    networks = open_networks(tmp_path, (shards,), "cpu", 1, int8=False)
+    pixels = np.zeros((450, 450, 3), np.uint8)
+    cv2.circle(pixels, (223, 221), 190, (120, 60, 140), -1)
+    crops = [preprocess(pixels, recipe, "cell") for recipe in (card.recipe, other)]
+    each = [concerns(pixels, crop, networks.ranges[card.manifest_digest]) for crop in crops]
+    assert each[0] != each[1]
+    assert "size" in [concern.kind for concern in each[1]]
+    assert classify(CellImage(pixels, ()), networks, "cell").concerns == tuple(each[0])
 
 
 def test_the_ensemble_averages_probabilities_and_thresholds(
