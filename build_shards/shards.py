@@ -133,10 +133,13 @@ def _locked(folder: Path) -> Iterator[None]:
 def _lock(path: Path) -> IO[str]:
     """The lock's file, locked; taken anew where a build that ended meanwhile removed the one that was opened.
 
-    Raises ``UserError`` where another build holds it.
+    Raises ``UserError`` where another build holds it, or where it cannot be written.
     """
     while True:
-        file = path.open("w")
+        try:
+            file = path.open("w")
+        except OSError as error:
+            raise UserError(f"{path.parent}: cannot be written: {error.strerror}") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):

@@ -19,7 +19,7 @@ from contract.files import read_bytes
 from contract.publish import publish_bytes
 from evaluate.paper import check_history
 from evaluate.predictions import Predictions, read_predictions
-from evaluate.report_record import ARCHS, ENSEMBLE, ModelFile, ReportRecord, load_record
+from evaluate.report_record import AGAIN, ARCHS, ENSEMBLE, ModelFile, ReportRecord, load_record
 from evaluate.submission import submission_name
 
 WANTED = (*ARCHS, ENSEMBLE, BASELINE)
@@ -27,8 +27,6 @@ OURS = re.compile(rf"(submission|predictions|history|confusion)_({'|'.join(WANTE
 OF_A_SPLIT = re.compile(rf".+_({'|'.join(WANTED)})\.csv")  # "external_resnet18.csv", where its header is HEADER
 HEADER = ("ID", "label", "probability")
 FIRST = "first"  # folder of trainings on smaller images, below the artifacts, as `make course` names it
-
-AGAIN = "make the report anew (python evaluate/run.py)"
 
 
 @dataclass(frozen=True)

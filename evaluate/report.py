@@ -17,10 +17,10 @@ from evaluate.pictures import draw_pictures
 from evaluate.predictions import Predictions, read_predictions
 from evaluate.rendering import png_bytes
 from evaluate.report_page import PAGE, render_page
-from evaluate.report_record import METRICS, ReportRecord, load_record
+from evaluate.report_record import AGAIN, METRICS, ReportRecord, load_record
 from evaluate.scoring import build_record
 from evaluate.shard_folders import ShardFolder, open_folders
-from evaluate.sheets import AGAIN, redraw_sheets
+from evaluate.sheets import redraw_sheets
 from evaluate.split_prediction import SplitPrediction
 from evaluate.submission import check_wanted, plain, submission_name, submission_text, wanted_order
 

@@ -15,6 +15,7 @@ from contract.record import from_json, to_json
 ARCHS = ("resnet18", "resnet50", "resnet152")
 ENSEMBLE = "ensemble"
 METRICS = "metrics.json"
+AGAIN = "make the report anew (python evaluate/run.py)"  # what to do where a report does not fit what lies there
 FORMAT = 2
 
 

@@ -11,11 +11,9 @@ from evaluate.mistakes import draw_mistakes, worst_people
 from evaluate.orientations import look_of
 from evaluate.predictions import Cells, Predictions
 from evaluate.rendering import png_bytes
-from evaluate.report_record import ReportRecord
+from evaluate.report_record import AGAIN, ReportRecord
 from evaluate.shard_folders import open_folders, positions_of
 from evaluate.split_prediction import SplitPrediction, predict_split
-
-AGAIN = "make the report anew (python evaluate/run.py)"
 
 
 def redraw_sheets(

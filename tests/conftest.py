@@ -66,6 +66,19 @@ def reader(shards: Path, manifest: Manifest) -> SplitReader:
 
 
 @pytest.fixture(scope="session")
+def finished(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts of an uninterrupted run of the small network, two epochs. Read only: copy it before changing it."""
+    from small_network import config_of, small_runs  # imports torch, which most tests' workers do without
+
+    from train.loop import train
+
+    artifacts = tmp_path_factory.mktemp("finished")
+    with small_runs():
+        train(config_of(shards, artifacts))
+    return artifacts
+
+
+@pytest.fixture(scope="session")
 def write_image() -> WriteImage:
     """``write_image(path, rgb)`` writes uint8 RGB pixels as the path's suffix says (.bmp: 24 bit) and returns it."""
 

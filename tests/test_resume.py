@@ -34,14 +34,6 @@ def _small_runs() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def finished(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artifacts of an uninterrupted run of two epochs. Read only: ``copy_of`` it before changing it."""
-    artifacts = tmp_path_factory.mktemp("finished")
-    train_network(config_of(shards, artifacts))
-    return artifacts
-
-
-@pytest.fixture(scope="module")
 def interrupted(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifacts of the same run, interrupted when the first epoch was saved. Read only."""
     artifacts = tmp_path_factory.mktemp("interrupted")

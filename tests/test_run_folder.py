@@ -25,14 +25,6 @@ def _small_runs() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def finished(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artifacts of a run of two epochs. Read only."""
-    artifacts = tmp_path_factory.mktemp("finished")
-    train_network(config_of(shards, artifacts))
-    return artifacts
-
-
 @pytest.fixture
 def artifacts(finished: Path, tmp_path: Path) -> Path:
     """A copy of ``finished``, to be changed."""

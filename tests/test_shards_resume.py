@@ -99,6 +99,14 @@ def test_a_lock_left_by_a_kill_is_cleared(synthetic_data: Path, tmp_path: Path) 
     assert not (folder / ".lock").exists()
 
 
+def test_a_lock_that_cannot_be_written_is_named(synthetic_data: Path, tmp_path: Path) -> None:
+    dataset, folder = read_dataset(synthetic_data), tmp_path / "shards"
+    build(dataset, SMALL, folder, workers=1, force=False)
+    (folder / ".lock").mkdir()  # beside a finished build: what was left is to be cleared
+    with pytest.raises(UserError, match=r"/shards: cannot be written: Is a directory$"):
+        build(dataset, SMALL, folder, workers=1, force=False)
+
+
 @pytest.mark.usefixtures("many_shards")
 def test_a_resumed_build_takes_up_whole_shards_and_no_damaged_ones(
     synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
