@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from equality import assert_equal
 from torch import nn
 
 from contract.errors import UserError
 from train.batch_norm import SynchronisedBatchNorm, replace_batch_norm
+from train.checkpoint import load_checkpoint
 from train.history import read_history
 from train.processes import Processes, pick_device
 from train.resnet import BasicBlock, ResNet
@@ -44,8 +46,59 @@ def test_two_processes_learn_what_one_does(shards: Path, tmp_path: Path) -> None
         torch.testing.assert_close(weights[1][name], value, rtol=5e-3, atol=5e-3)
 
 
+STOPPED = """
+import os, signal
+from dataclasses import replace
+import train.loop
+from small_network import config_of, small_runs
+from train.interrupt import StoppedError
+from train.processes import joined_processes
+
+out, taken, forward = pathlib.Path(sys.argv[2]), [], train.loop.forward
+
+def send(*arguments):
+    taken.append(1)
+    if len(taken) == 2 and not processes.first:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return forward(*arguments)
+
+with small_runs(), joined_processes() as processes:
+    config = config_of(pathlib.Path(sys.argv[1]), out / "whole", mixup=0.4, blur=0.3, erase=0.3)
+    config = replace(config, batch_size=14)
+    train.loop.train(config, processes)
+    config, train.loop.forward = replace(config, artifacts=out / "stopped"), send
+    try:
+        train.loop.train(config, processes)
+    except StoppedError as stopped:
+        (out / f"rank{processes.rank}").write_text(str(stopped))
+    train.loop.forward = forward
+    train.loop.train(replace(config, resume=True), processes)
+"""
+
+
+def test_a_signal_to_one_of_two_processes_stops_both_and_they_go_on_as_if_it_had_not(
+    shards: Path, tmp_path: Path
+) -> None:
+    found = _run_worker(STOPPED, tmp_path, shards, tmp_path)
+    said = {path.name: path.read_text() for path in tmp_path.glob("rank*")}
+    assert said.keys() == {"rank0", "rank1"}, found.stderr
+    assert all(text.startswith("resnet18: stopped by SIGTERM after step 2 of 3 of epoch 1") for text in said.values())
+    whole, stopped = (load_checkpoint(tmp_path / name / "resnet18" / "last.pt")[1] for name in ("whole", "stopped"))
+    assert len(whole["history"]) == 2
+    assert_equal({**stopped, "card": None}, {**whole, "card": None})
+
+
+def _run_worker(text: str, folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run ``text`` in two processes, which can import the project and its tests."""
+    worker = folder / "worker.py"
+    worker.write_text(f"import pathlib, sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n{text}")
+    done = two_processes(worker, *words)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 WORKER = """
-import sys, torch
+import torch
 from torch import nn
 from train.batch_norm import SynchronisedBatchNorm
 from train.processes import joined_processes
@@ -76,9 +129,7 @@ with joined_processes() as processes:
 
 
 def test_batch_norm_of_two_processes_is_that_of_the_whole_batch(tmp_path: Path) -> None:
-    (tmp_path / "worker.py").write_text(f"import pathlib, sys; sys.path.insert(0, {str(ROOT)!r})\n{WORKER}")
-    done = two_processes(tmp_path / "worker.py", tmp_path)
-    assert done.returncode == 0, done.stderr
+    _run_worker(WORKER, tmp_path, tmp_path)
     assert {path.name: path.read_text() for path in tmp_path.glob("rank*")} == {"rank0": "agreed", "rank1": "agreed"}
 
 

@@ -164,7 +164,7 @@ def evaluate(run: Run, model: nn.Module, size: int) -> Scores:
 def row_of(run: Run, phase: Phase, scores: Scores) -> Epoch:
     """The epoch's row of the history, the same on every process but for the time."""
     lengths = torch.tensor([run.batch_length(step) for step in range(run.steps)], dtype=torch.float64)
-    losses = run.processes.total(phase.losses.double().cpu()) / run.processes.ranks
+    losses = run.processes.total(phase.losses.to("cpu", copy=True)) / run.processes.ranks
     correct = run.processes.total(phase.correct.cpu())
     return Epoch(
         epoch=phase.epoch,

@@ -35,7 +35,7 @@ class Phase:
 
     epoch: int  # counted from 1
     size: int  # px a side
-    losses: Tensor  # float32 [steps]: of this process; their mean over the processes is the batch's mean loss
+    losses: Tensor  # float64 [steps]: of this process; their mean over the processes is the batch's mean loss
     correct: Tensor  # int64: how many samples were classified rightly, of this process
     step: int = 0  # steps done
     checked: int = 0  # steps whose loss is known to be finite
@@ -133,7 +133,8 @@ class Run:
         """The start of an epoch's training phase."""
         size = size_of_epoch(self.config, self.manifest.recipe.size, epoch)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        return Phase(epoch, size, torch.zeros(self.steps, device=self.device), correct)
+        losses = torch.zeros(self.steps, dtype=torch.float64, device=self.device)  # sums of two float32 stay exact
+        return Phase(epoch, size, losses, correct)
 
     def train_batches(self, phase: Phase) -> Batches:
         """This process's batches of an epoch, from the step on that ``phase`` has reached."""
