@@ -73,40 +73,52 @@ endef
 evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python evaluate/run.py)
 	$(PY) evaluate/run.py --shards $(call several,$(SHARDS)) --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
 
-# What the course's results have of their own: px of a network's shards, flags of its training and of the other steps.
-# Nothing: the defaults. FIRST: of a training on smaller images before it, whose weights it starts from.
-# train/expected.md says the same in its table (a test compares them).
-COURSE_SIZE_baseline :=
-COURSE_SIZE_resnet18 := 144
-COURSE_SIZE_resnet50 :=
-COURSE_SIZE_resnet152 := 96
-COURSE_FIRST_SIZE_resnet18 := 112
-COURSE_FIRST_SIZE_resnet50 := 64
-COURSE_FIRST_SIZE_resnet152 := 64
-COURSE_FIRST_FLAGS_resnet18 :=
-COURSE_FIRST_FLAGS_resnet50 := --epochs 46 --start-size 48
-COURSE_FIRST_FLAGS_resnet152 := --epochs 14 --cycles 2 --start-size 48 --affine 0 --blur 0 --sharpen 0 --ema-decay 0.995 --warmup-epochs 1
-COURSE_FLAGS_resnet18 := --epochs 14 --cycles 2 --start-size 0 --lr 0.02 --warmup-epochs 1
-COURSE_FLAGS_resnet50 := --epochs 28 --start-size 80 --lr 0.02 --warmup-epochs 1
-COURSE_FLAGS_resnet152 := --epochs 13 --start-size 80 --lr 0.02 --warmup-epochs 1
+# What the course's results have of their own. Of each network: its trainings, each from the weights of the one before, with
+# px of the shards and flags (none: the defaults). train/expected.md says the same in its table (a test compares them).
+COURSE_SIZE_baseline := 112
+COURSE_STAGES_resnet18 := first last
+COURSE_SIZE_resnet18_first := 112
+COURSE_FLAGS_resnet18_first :=
+COURSE_SIZE_resnet18_last := 144
+COURSE_FLAGS_resnet18_last := --epochs 14 --cycles 2 --start-size 0 --lr 0.02 --warmup-epochs 1
+COURSE_STAGES_resnet50 := first second third last
+COURSE_SIZE_resnet50_first := 64
+COURSE_FLAGS_resnet50_first := --epochs 46 --start-size 48
+COURSE_SIZE_resnet50_second := 112
+COURSE_FLAGS_resnet50_second := --epochs 28 --start-size 80 --lr 0.02 --warmup-epochs 1
+COURSE_SIZE_resnet50_third := 144
+COURSE_FLAGS_resnet50_third := --epochs 12 --start-size 0 --lr 0.02 --warmup-epochs 1
+COURSE_SIZE_resnet50_last := 144
+COURSE_FLAGS_resnet50_last := --epochs 12 --start-size 0 --lr 0.02 --warmup-epochs 1
+COURSE_STAGES_resnet152 := first second last
+COURSE_SIZE_resnet152_first := 64
+COURSE_FLAGS_resnet152_first := --epochs 14 --cycles 2 --start-size 48 --affine 0 --blur 0 --sharpen 0 --ema-decay 0.995 --warmup-epochs 1
+COURSE_SIZE_resnet152_second := 96
+COURSE_FLAGS_resnet152_second := --epochs 13 --start-size 80 --lr 0.02 --warmup-epochs 1
+COURSE_SIZE_resnet152_last := 112
+COURSE_FLAGS_resnet152_last := --epochs 9 --start-size 0 --lr 0.02 --warmup-epochs 1
 COURSE_FLAGS_shards :=
 COURSE_FLAGS_export :=
 COURSE_FLAGS_evaluate := --orientations 8
 COURSE := docs/results/course
-px = $(or $(COURSE_SIZE_$(1)),112)
-FIRST := $(ARTIFACTS)/first
-first_train = $(MAKE) train ARCH=$(1) SHARDS=$(SHARDS)/$(COURSE_FIRST_SIZE_$(1))px ARTIFACTS=$(FIRST) FLAGS="$(COURSE_FIRST_FLAGS_$(1))" &&
-COURSE_SHARDS := $(sort $(foreach n,$(NETWORKS) baseline,$(SHARDS)/$(call px,$(n))px))
-FIRST_SHARDS := $(foreach n,$(NETWORKS),$(if $(COURSE_FIRST_SIZE_$(n)),$(SHARDS)/$(COURSE_FIRST_SIZE_$(n))px))
-BASELINE_SHARDS := $(SHARDS)/$(call px,baseline)px
-course: $(SETUP)  ## everything of docs/results/course again, some eleven hours of one core: make course DATA=folder ARTIFACTS=artifacts/course
+course_shards = $(SHARDS)/$(COURSE_SIZE_$(1))px
+course_folder = $(ARTIFACTS)$(if $(filter last,$(1)),,/$(1))
+before_second := first
+before_third := second
+course_before = $(if $(filter last,$(2)),$(lastword $(filter-out last,$(COURSE_STAGES_$(1)))),$(before_$(2)))
+course_initial = $(foreach s,$(call course_before,$(1),$(2)), --initial $(call course_folder,$(s))/$(1)/best.pt)
+course_training = ARCH=$(1) SHARDS=$(call course_shards,$(1)_$(2)) ARTIFACTS=$(call course_folder,$(2)) \
+  FLAGS="$(COURSE_FLAGS_$(1)_$(2))$(call course_initial,$(1),$(2))"
+BASELINE_SHARDS := $(call course_shards,baseline)
+COURSE_SHARDS := $(sort $(BASELINE_SHARDS) $(foreach n,$(NETWORKS),$(call course_shards,$(n)_last)))
+TRAINING_SHARDS := $(foreach n,$(NETWORKS),$(foreach s,$(COURSE_STAGES_$(n)),$(call course_shards,$(n)_$(s))))
+course: $(SETUP)  ## everything of docs/results/course again, some fifteen hours of one core: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
 	@test -z "$(word 2,$(SHARDS))$(word 2,$(ARTIFACTS))" || \
 	  { echo "error: SHARDS and ARTIFACTS: make course lists folders inside them, so their names must hold no blanks" >&2; exit 2; }
-	for folder in $(sort $(COURSE_SHARDS) $(FIRST_SHARDS)); do size=$${folder##*/}; \
+	for folder in $(sort $(BASELINE_SHARDS) $(TRAINING_SHARDS)); do size=$${folder##*/}; \
 	  $(MAKE) shards SPLIT=given SIZE=$${size%px} SHARDS=$$folder FLAGS="$(COURSE_FLAGS_shards)" || exit; done
-	$(foreach n,$(NETWORKS),$(if $(COURSE_FIRST_SIZE_$(n)),$(call first_train,$(n))) $(MAKE) train ARCH=$(n) SHARDS=$(SHARDS)/$(call px,$(n))px \
-	  FLAGS="$(COURSE_FLAGS_$(n))$(if $(COURSE_FIRST_SIZE_$(n)), --initial $(FIRST)/$(n)/best.pt)" &&) true
+	$(foreach n,$(NETWORKS),$(foreach s,$(COURSE_STAGES_$(n)),$(MAKE) train $(call course_training,$(n),$(s)) &&)) true
 	$(MAKE) baseline SHARDS=$(BASELINE_SHARDS) FLAGS=
 	$(MAKE) export ARCH=all SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_export)"
 	$(MAKE) evaluate SHARDS="$(BASELINE_SHARDS) $(filter-out $(BASELINE_SHARDS),$(COURSE_SHARDS))" FLAGS="$(COURSE_FLAGS_evaluate)"

@@ -23,10 +23,11 @@ from evaluate.report_record import AGAIN, ARCHS, ENSEMBLE, ModelFile, ReportReco
 from evaluate.submission import submission_name
 
 WANTED = (*ARCHS, ENSEMBLE, BASELINE)
-OURS = re.compile(rf"(submission|predictions|history|confusion)_({'|'.join(WANTED)})(_first)?\.(csv|png)")
+STAGES = ("first", "second", "third")  # folders of earlier trainings, below the artifacts, as `make course` names them
+KINDS = ("submission", "predictions", "history", "confusion")
+OURS = re.compile(rf"({'|'.join(KINDS)})_({'|'.join(WANTED)})(_({'|'.join(STAGES)}))?\.(csv|png)")
 OF_A_SPLIT = re.compile(rf".+_({'|'.join(WANTED)})\.csv")  # "external_resnet18.csv", where its header is HEADER
 HEADER = ("ID", "label", "probability")
-FIRST = "first"  # folder of trainings on smaller images, below the artifacts, as `make course` names it
 
 
 @dataclass(frozen=True)
@@ -100,18 +101,23 @@ def _histories(record: ReportRecord, artifacts: Path) -> dict[str, bytes]:
     for arch in record.history:
         files[f"history_{arch}.csv"] = read_bytes(artifacts / arch / "history.csv", AGAIN)
         file = record.networks[arch].file
-        files |= _first_history(arch, file, artifacts / FIRST / arch) if file else {}
+        files |= _earlier_histories(arch, file, artifacts) if file else {}
     return files
 
 
-def _first_history(arch: str, file: ModelFile, first: Path) -> dict[str, bytes]:
-    """Of the training that a network started from (``train --initial``), where `make course` left it in ``first``."""
-    initial, weights = str(file.card["training"].get("initial", "")), first / "best.pt"
-    if not initial or not weights.is_file():
-        return {}
-    if not initial.endswith(hashlib.sha256(read_bytes(weights)).hexdigest()):
-        raise UserError(f"{weights}: not the weights that {file.path} started from: train it again, or move them away")
-    return {f"history_{arch}_first.csv": read_bytes(first / "history.csv", AGAIN)}
+def _earlier_histories(arch: str, file: ModelFile, artifacts: Path) -> dict[str, bytes]:
+    """Of the trainings that a network started from (``train --initial``), where `make course` left them."""
+    chain = re.findall(r"SHA-256 ([0-9a-f]{64})", str(file.card["training"].get("initial", "")))
+    files = {}
+    for stage, sha256 in zip(STAGES, reversed(chain), strict=False):
+        folder = artifacts / stage / arch
+        weights = folder / "best.pt"
+        if not weights.is_file():
+            continue
+        if hashlib.sha256(read_bytes(weights)).hexdigest() != sha256:
+            raise UserError(f"{weights}: not what {file.path} started from: train it again, or move the folder away")
+        files[f"history_{arch}_{stage}.csv"] = read_bytes(folder / "history.csv", AGAIN)
+    return files
 
 
 def _answers(record: ReportRecord, report: Path, name: str) -> dict[str, bytes]:

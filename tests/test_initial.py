@@ -13,6 +13,7 @@ from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from contract.errors import UserError
 from contract.manifest import load_manifest
+from contract.publish import file_sha256
 from contract.recipe import Recipe
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.loop import train
@@ -43,6 +44,14 @@ def test_run_starts_from_the_weights_of_a_smaller_size(smaller: Path, shards: Pa
         assert_equal(Run(config).model.state_dict(), state["model"])
     assert run.card().training["initial"].startswith(f"epoch {card.epoch} at 36 px, SHA-256 ")
     assert Run(config).card().training["initial"] == ""
+
+
+def test_a_card_names_the_start_of_the_start_too(smaller: Path, shards: Path, tmp_path: Path) -> None:
+    card, state = load_checkpoint(smaller)
+    before, second = f"epoch 2 at 24 px, SHA-256 {'0' * 64}", tmp_path / "second.pt"
+    save_checkpoint(second, replace(card, training=card.training | {"initial": before}), {"model": state["model"]})
+    initial = Run(replace(config_of(shards, tmp_path), initial=second)).card().training["initial"]
+    assert initial == f"epoch {card.epoch} at 36 px, SHA-256 {file_sha256(second)}; before: {before}"
 
 
 def test_same_start_is_the_same_run_and_another_start_another(smaller: Path, shards: Path, tmp_path: Path) -> None:

@@ -45,8 +45,10 @@ def test_the_demo_draws_its_own_cells_where_no_image_is_given() -> None:
 
 
 def test_the_course_takes_shards_of_each_size_once() -> None:
-    sizes = ("COURSE_SIZE_resnet18=112", "COURSE_SIZE_resnet50=112", "COURSE_SIZE_resnet152=64")
-    plan = _make("-n", "course", "DATA=x", "SHARDS=s", *sizes).stdout
+    sizes = [f"COURSE_SIZE_{arch}_last={px}" for arch, px in (("resnet18", 112), ("resnet50", 112), ("resnet152", 64))]
+    single = [f"COURSE_STAGES_{arch}=last" for arch in ("resnet18", "resnet50", "resnet152")]
+    plan = _make("-n", "course", "DATA=x", "SHARDS=s", *sizes, *single).stdout
+    assert "--initial" not in plan
     assert plan.count("build_shards build") == 2
     assert re.search(r"train --resume --arch resnet50 --shards \"s/112px\"", plan)
     assert re.search(r"train --resume --arch resnet152 --shards \"s/64px\"", plan)

@@ -72,29 +72,55 @@ def artifacts(tmp_path: Path) -> Path:
     return tmp_path / "artifacts"
 
 
-def test_the_history_of_the_weights_that_a_network_started_from_is_published_too(
-    artifacts: Path, tmp_path: Path
-) -> None:
-    first = artifacts / "first" / "resnet50"
-    first.mkdir(parents=True)
-    (first / "best.pt").write_bytes(b"weights of smaller images")
-    (first / "history.csv").write_text("of smaller images\n")
-    started = f"epoch 44 at 64 px, SHA-256 {file_sha256(first / 'best.pt')}"
-    made = _write_report(artifacts)
-    assert "history_resnet50_first.csv" not in _content(publish(Publish(artifacts, tmp_path / "course")))
+def _trained(folder: Path, what: str) -> str:
+    """An earlier training's files, and what a card says of a start from it."""
+    folder.mkdir(parents=True)
+    (folder / "best.pt").write_text(f"weights of {what}")
+    (folder / "history.csv").write_text(f"of {what}\n")
+    return f"epoch 44 at 64 px, SHA-256 {file_sha256(folder / 'best.pt')}"
+
+
+def _started_from(made: ReportRecord, initial: str, artifacts: Path) -> None:
+    """Write the report again, of a ResNet50 whose card names weights that it started from."""
     column = made.networks["resnet50"]
     assert column.file is not None
-    training = {**column.file.card["training"], "initial": started}
+    training = {**column.file.card["training"], "initial": initial}
     file = replace(column.file, card={**column.file.card, "training": training})
     changed = replace(made, networks={**made.networks, "resnet50": replace(column, file=file)})
     (artifacts / "report" / "metrics.json").write_text(to_json(changed), encoding="utf-8")
-    out = publish(Publish(artifacts, tmp_path / "course"))
-    assert (out / "history_resnet50_first.csv").read_text() == "of smaller images\n"
-    (first / "best.pt").write_bytes(b"of another training")
-    with pytest.raises(UserError, match=r"best\.pt: not the weights that resnet50/model\.onnx started from"):
+
+
+def _earlier(out: Path) -> dict[str, bytes]:
+    return {name: data for name, data in _content(out).items() if name.startswith("history_resnet50_")}
+
+
+def test_the_histories_of_the_weights_that_a_network_started_from_are_published_too(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    smallest = _trained(artifacts / "first" / "resnet50", "the smallest images")
+    smaller = _trained(artifacts / "second" / "resnet50", "smaller images")
+    made, out = _write_report(artifacts), tmp_path / "course"
+    assert _earlier(publish(Publish(artifacts, out))) == {}
+    _started_from(made, f"{smaller}; before: {smallest}", artifacts)
+    first, second = {"history_resnet50_first.csv": b"of the smallest images\n"}, b"of smaller images\n"
+    assert _earlier(publish(Publish(artifacts, out))) == first | {"history_resnet50_second.csv": second}
+    latest = _trained(artifacts / "third" / "resnet50", "images of the same size")
+    _started_from(made, f"{latest}; before: {smaller}; before: {smallest}", artifacts)
+    published = _earlier(publish(Publish(artifacts, out)))
+    assert published["history_resnet50_third.csv"] == b"of images of the same size\n"
+    assert sorted(published) == [f"history_resnet50_{stage}.csv" for stage in ("first", "second", "third")]
+    _started_from(made, smallest, artifacts)
+    assert _earlier(publish(Publish(artifacts, out))) == first
+
+
+@pytest.mark.parametrize("stage", ["first", "second"])
+def test_weights_that_a_network_did_not_start_from_are_refused(stage: str, artifacts: Path, tmp_path: Path) -> None:
+    smallest = _trained(artifacts / "first" / "resnet50", "the smallest images")
+    smaller = _trained(artifacts / "second" / "resnet50", "smaller images")
+    _started_from(_write_report(artifacts), f"{smaller}; before: {smallest}", artifacts)
+    (artifacts / stage / "resnet50" / "best.pt").write_bytes(b"of another training")
+    with pytest.raises(UserError, match=rf"{stage}.resnet50.best\.pt: not what resnet50/model\.onnx started from"):
         publish(Publish(artifacts, tmp_path / "course"))
-    (artifacts / "report" / "metrics.json").write_text(to_json(made), encoding="utf-8")
-    assert "history_resnet50_first.csv" not in _content(publish(Publish(artifacts, tmp_path / "course")))
 
 
 def test_every_column_has_its_files_in_the_published_format(artifacts: Path, tmp_path: Path) -> None:

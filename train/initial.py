@@ -18,6 +18,8 @@ from train.config import Config
 def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
     """Copy the weights of ``config.initial`` into ``network``; returns what a card says of them ("": none).
 
+    Where they began with weights of an earlier run themselves, it says so of those too, the latest first.
+
     Raises ``UserError`` for a checkpoint of another network, of other classes, or of another split of the data: it may
     have learned cells that are judged here. The size of its images may be another.
     """
@@ -35,4 +37,5 @@ def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
         raise UserError(f"--initial {path}: cannot be started from, these differ: {', '.join(differing)}")
     load_weights(network, state, path)
     digest = hashlib.sha256(read_bytes(path, "train it first")).hexdigest()
-    return f"epoch {card.epoch} at {card.recipe.size} px, SHA-256 {digest}"
+    weights, earlier = f"epoch {card.epoch} at {card.recipe.size} px, SHA-256 {digest}", card.training.get("initial")
+    return f"{weights}; before: {earlier}" if earlier else weights
