@@ -44,14 +44,15 @@ def compare_decisions(float32: NDArray[np.bool_], int8: NDArray[np.bool_], label
     return Gate(gained / len(labels), float(np.mean(float32 == int8)))  # one division: a loss of 0.5 points is 0.005
 
 
-def calibration_sample(train: SplitReader) -> list[int]:
-    """Positions of ``CELLS`` cells, the same for the same shards, as many of each class; sorted.
+def calibration_sample(train: SplitReader, cells: int = CELLS) -> list[int]:
+    """Positions of so many cells, the same for the same shards, as many of each class; sorted.
 
+    Where a class has too few, all of them and as many of the other.
     Raises ``UserError`` where a class has fewer than four.
     """
     labels = np.array([sample.label for sample in train.samples])
     positions = [np.flatnonzero(labels == label) for label in (0, 1)]
-    each = min(CELLS // 2, *map(len, positions))
+    each = min(cells // 2, *map(len, positions))
     if each < 4:
         raise UserError(f"int8: {each} cells of the rarer class in the training split: ranges need four of each")
     rng = np.random.default_rng(0)

@@ -2,16 +2,24 @@
 
 No shape depends on the data: the crop and the area average over it are two matrices, one for rows and one for columns,
 whose entries are the overlaps of a stored pixel's interval with a source pixel's. What lies outside the frame has no
-row or column, and so counts as background.
+row or column, and so counts as background. Averages over a native window lie on the half between two levels time and
+again, where the last bit of a sum decides: so these are added up by constants in OpenCV's order and types
+(``ResizeArea_Invoker`` in its ``resize.cpp``), and are the builder's to the bit. Where the scale is a power of two,
+every sum is exact in any order.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.recipe import Recipe
 from export.builder import GraphBuilder, double, integer, single
 
+CHANNELS = 4  # three colours and coverage
+SLIVER = 1e-3  # px; OpenCV leaves out a source line of which a stored one covers less
 FAR = 1 << 20  # px; more than any image has: keeps a dividend positive, where ONNX truncates and Python floors
 
 
@@ -47,12 +55,64 @@ def resize(g: GraphBuilder, planes: str, covered: str, box: Box, recipe: Recipe,
     rows = _weights(g, g.op("Gather", shape, integer(0)), box.top, box.side, recipe)
     columns = _weights(g, g.op("Gather", shape, integer(1)), box.left, box.side, recipe)
     averaged = g.op("MatMul", rows, g.op("MatMul", stacked, g.op("Transpose", columns, perm=[1, 0])))
+    if recipe.crop == "native" and recipe.window >= recipe.size and math.log2(_scale(recipe)) % 1:
+        exact = _window_average(g, stacked, box, recipe)
+        averaged = g.op("Where", g.op("Equal", box.side, integer(recipe.window)), exact, averaged)
     colour, coverage = g.ops("Split", 2, averaged, integer(3, 1), axis=0)
     kept = g.op("GreaterOrEqual", coverage, single(0.5))
     mean = g.op("Div", colour, g.op("Where", kept, coverage, single(1)))
     level = g.op("Where", kept, g.op("Clip", g.op("Round", mean), single(1), single(255)), single(0))
     pixels = g.op("Transpose", g.cast(level, np.uint8), perm=[1, 2, 0])
     return g.op("Unsqueeze", pixels, integer(0).reshape(1), name=name)
+
+
+def _window_average(g: GraphBuilder, stacked: str, box: Box, recipe: Recipe) -> str:
+    """Colour sums and coverage, float32 ``[4, size, size]`` of ``[4, H, W]``, of a window that no cell outgrew."""
+    lines = g.op("Add", box.top, np.arange(recipe.window))
+    seen, index = _inside(g, lines, g.op("Gather", g.op("Shape", stacked), integer(1)))
+    image = g.op("Transpose", g.op("Gather", stacked, index, axis=1), perm=[1, 2, 0])
+    length, columns, rows = g.op("Gather", g.op("Shape", image), integer(1)), "", ""
+    for source, weight in _taps(recipe):
+        here, index = _inside(g, g.op("Add", box.left, source), length)
+        factor = g.op("Reshape", g.op("Where", here, weight, single(0)), integer(-1, 1))
+        factor = g.op("Expand", factor, integer(1, CHANNELS))  # a factor a value: short spans are slow to multiply
+        columns = _add(g, columns, g.op("Mul", g.op("Gather", image, index, axis=1), factor))
+    for source, weight in _taps(recipe):
+        factor = g.op("Where", g.op("Gather", seen, source), weight, single(0))
+        factor = g.op("Reshape", factor, integer(-1, 1, 1))
+        rows = _add(g, rows, g.op("Mul", g.op("Gather", columns, source, axis=0), factor))
+    scale = _scale(recipe)
+    averaged = g.op("Mul", rows, np.float32(1) / single(scale * scale)) if scale == int(scale) else rows
+    return g.op("Transpose", averaged, perm=[2, 0, 1])
+
+
+def _add(g: GraphBuilder, total: str, part: str) -> str:
+    """The sum so far, empty at first, and the next part of it."""
+    return g.op("Add", total, part) if total else part
+
+
+def _scale(recipe: Recipe) -> float:
+    """Source pixels a stored one, rounded as OpenCV has it."""
+    return 1 / (recipe.size / recipe.window)
+
+
+def _inside(g: GraphBuilder, lines: str, length: str) -> tuple[str, str]:
+    """Whether the frame has each of the lines, and the line, or 0 where it has not."""
+    seen = g.op("And", g.op("GreaterOrEqual", lines, integer(0)), g.op("Less", lines, length))
+    return seen, g.op("Where", seen, lines, integer(0))
+
+
+def _taps(recipe: Recipe) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Of every stored line the first source line, the second, ..., and its weight; a whole scale weighs at the end."""
+    scale = _scale(recipe)
+    low = scale * np.arange(recipe.size)
+    high = low + scale
+    for tap in range(math.ceil(scale) + 1):
+        source = np.floor(low) + tap
+        overlap = np.minimum(high, source + 1) - np.maximum(low, source)
+        overlap[overlap <= SLIVER] = 0
+        weight = overlap if scale == int(scale) else overlap / np.minimum(scale, recipe.window - low)
+        yield np.minimum(source, recipe.window - 1).astype(np.int64), weight.astype(np.float32)
 
 
 def _extent(g: GraphBuilder, line: str) -> tuple[str, str]:

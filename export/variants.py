@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 
 from contract.model_card import ModelCard
 from export.calibrate import score
 from export.graph import finish, fold_batch_norm
 from export.int8_ranges import equalise, measure_ranges
-from export.quantize import FIRST, Gate, calibration_sample, compare_decisions, quantize
+from export.quantize import CELLS, FIRST, Gate, calibration_sample, compare_decisions, quantize
 from export.raw_graph import STAINS, to_raw
 from export.raw_verify import compare_raw
 from export.source import Cells, Logits, Source, logits_of
@@ -55,33 +56,50 @@ def make_float32(source: Source) -> tuple[Made, Source]:
     return Made("model.onnx", data, said), replace(source, card=card)
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """How to quantise: cells that the ranges are measured on, and convolutions that stay in float32."""
+
+    cells: int
+    float_layers: tuple[str, ...]
+
+
+ATTEMPTS = (Attempt(CELLS, ()), Attempt(CELLS, (FIRST,)), Attempt(4 * CELLS, (FIRST,)))
+
+
 def make_int8(source: Source) -> Made:
-    """Everything in int8 first; where that fails the gate, with the first convolution in float32; else not at all."""
-    card, cells, logits = source.card, source.cells, source.logits
-    assert cells is not None
-    assert logits is not None
-    sample = calibration_sample(cells.train)
-    images = torch.from_numpy(np.stack([cells.train.image(i) for i in sample]))
-    normalise = Normalise.of(card)
-    equalised = equalise(fold_batch_norm(source.network), normalise, images)
-    keys = tuple(cells.train.samples[i].key for i in sample)
-    against = f"against float32 on valid, n = {len(cells.labels)}"
+    """Everything in int8 first; then with the first convolution in float32; then with more cells; else not at all."""
+    assert source.cells is not None
+    assert source.logits is not None
+    against = f"against float32 on valid, n = {len(source.cells.labels)}"
     gates: list[Gate] = []
-    for float_layers in ((), (FIRST,)):
-        quantised = quantize(source.graph, measure_ranges(equalised, normalise, images, float_layers))
-        found = logits_of(finish(quantised, card, "int8"), cells.valid)
-        gates.append(compare_decisions(source.decisions(logits), source.decisions(found), cells.labels))
+    for attempt in ATTEMPTS:
+        quantised, keys = _quantised(source, source.cells, attempt)
+        found = logits_of(finish(quantised, source.card, "int8"), source.cells.valid)
+        float32, int8 = source.decisions(source.logits), source.decisions(found)
+        gates.append(compare_decisions(float32, int8, source.cells.labels))
         if gates[-1].passed:
             stated = replace(
-                scored(card, found, cells),
+                scored(source.card, found, source.cells),
                 calibration=keys,
-                float_layers=(*float_layers, "fc"),
-                verification=_differences(source, logits, found, gates[-1]),
+                float_layers=(*attempt.float_layers, "fc"),
+                verification=_differences(source, source.logits, found, gates[-1]),
             )
             data = finish(quantised, stated, "int8")
-            layers = f"float32 layers: {', '.join(stated.float_layers)}"
+            layers = f"float32 layers: {', '.join(stated.float_layers)}; {len(keys)} cells for the ranges"
             return Made("model.int8.onnx", data, f"{len(data) / 1e6:.1f} MB; {against}: {gates[-1]}; {layers}")
     return Made("model.int8.onnx", None, f"not published: {against}: {'; '.join(map(str, gates))}")
+
+
+def _quantised(source: Source, cells: Cells, attempt: Attempt) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The int8 graph, and the keys of the cells that its ranges were measured on."""
+    sample = calibration_sample(cells.train, attempt.cells)
+    images = torch.from_numpy(np.stack([cells.train.image(i) for i in sample]))
+    card = source.card
+    normalise = Normalise.of(card)
+    equalised = equalise(fold_batch_norm(source.network), normalise, images)
+    ranges = measure_ranges(equalised, normalise, images, attempt.float_layers)
+    return quantize(source.graph, ranges), tuple(cells.train.samples[i].key for i in sample)
 
 
 def make_raw(source: Source, data: Path | None) -> Made:

@@ -58,6 +58,20 @@ def test_crop_is_the_builders(recipe: Recipe) -> None:
         assert np.median(wanted.image[wanted.image > 0]) > 5
 
 
+@pytest.mark.parametrize(("size", "window"), [(40, 150), (112, 288), (144, 288), (96, 288), (40, 40), (37, 163)])
+def test_cell_inside_the_window_has_the_builders_bits(size: int, window: int) -> None:
+    rng = np.random.default_rng(4)
+    even = np.zeros((150, 170, 3), np.uint8)  # of two levels: averages lie on the half between them, where bits decide
+    even[40:79, 60:98] = rng.integers(0, 2, (39, 38, 1)) + np.array([90, 101, 200])
+    images = [even, *cells(side=130), even[35:, 55:], even[:81, :99], even[40:79, 60:98]]  # some leave the frame
+    recipe, inside = Recipe(size=size, window=window), 0
+    for image, (pixels, box) in zip(images, run(recipe, images), strict=True):
+        if box[2] == window:
+            inside += 1
+            np.testing.assert_array_equal(pixels[0], preprocess(image, recipe, "cell").image)
+    assert inside >= 4
+
+
 @pytest.mark.parametrize("stain", ["reinhard", "macenko"])
 def test_stain_is_the_builders(stain: str) -> None:
     images = cells()
