@@ -48,14 +48,16 @@ def test_make_course_trains_what_the_table_promises() -> None:
     for row in _rows():
         arch, recipe = (cell.strip() for cell in row.split("|")[1:3])
         lines = [line for line in plan.splitlines() if f"-m train --resume --arch {arch} " in line]
-        for stage, line, folder in zip(recipe.split("; then "), lines, ["a/first", "a"][-len(lines) :], strict=True):
+        folders, before = [*["a/first", "a/second", "a/third"][: len(lines) - 1], "a"], ""
+        for stage, line, folder in zip(recipe.split("; then "), lines, folders, strict=True):
             promised, given = (re.findall(r"--[a-z-]+ [\w.]+(?![/\w])", text) for text in (stage, line))
             given = [flag for flag in given if flag != f"--arch {arch}"]
-            assert given == promised, f"{arch}: Makefile's COURSE_FLAGS_{arch} and train/expected.md differ"
+            assert given == promised, f"{arch}: Makefile's COURSE_FLAGS_{arch}_* and train/expected.md differ"
             (size,) = re.findall(r"(\d+) px", stage)
-            assert f"/{size}px" in line, f"{arch}: Makefile's COURSE_SIZE_{arch} and train/expected.md differ"
+            assert f"/{size}px" in line, f"{arch}: Makefile's COURSE_SIZE_{arch}_* and train/expected.md differ"
             assert f'--artifacts "{folder}"' in line
-            assert (f"--initial a/first/{arch}/best.pt" in line) == (len(lines) == 2 and folder == "a")
+            assert re.findall(r"--initial (\S+)", line) == before.split()
+            before = f"{folder}/{arch}/best.pt"
 
 
 def test_the_results_quote_the_table() -> None:
