@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from contract.errors import UserError
 from contract.files import read_bytes
-from contract.pixels import PNG_SIGNATURE, png_is_whole
+from contract.png import PNG_SIGNATURE, png_is_whole
 
 Image = NDArray[np.uint8]
 Item = TypeVar("Item")

@@ -10,7 +10,6 @@ Who reads ``KEY.jpg`` alone sees the filling.
 
 import io
 import struct
-import zlib
 from collections.abc import Mapping
 
 import cv2
@@ -19,13 +18,12 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from contract.errors import UserError
+from contract.png import COLOUR, FILTERED_UP, GREY, PNG_SIGNATURE, decode_upwards, png_is_whole
 from contract.recipe import Recipe
 
 Image = NDArray[np.uint8]
 IMAGE_MEMBERS = {"png": ("png",), "jpg": ("jpg", "mask.png"), "npy": ("npy",)}  # extensions, by the recipe's format
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 NPY_SIGNATURE = b"\x93NUMPY\x01\x00"
-GREY, COLOUR = 0, 2  # PNG's colour types
 START_OF_FRAME = (0xC0, 0xC1, 0xC2)  # JPEG: baseline, extended, progressive (ITU-T T.81, table B.1)
 
 
@@ -36,7 +34,7 @@ def encode_pixels(image: Image, recipe: Recipe) -> dict[str, bytes]:
         npy_format.write_array(file, np.ascontiguousarray(image), version=(1, 0), allow_pickle=False)
         return {"npy": file.getvalue()}
     if recipe.format == "png":
-        return {"png": _encode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))}
+        return {"png": _encode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), *FILTERED_UP)}
     mask = np.asarray(image.any(axis=2), np.uint8)
     border = mask > cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=0)
     filled = image.copy()
@@ -65,20 +63,6 @@ def decode_pixels(members: Mapping[str, bytes], recipe: Recipe, source: str) -> 
     return np.maximum(colours, 1) * (mask >> 7)[..., None]
 
 
-def png_is_whole(data: bytes) -> bool:
-    """Every chunk's length and CRC-32 fit, and IEND is the last one: then libpng has nothing to complain about."""
-    position = len(PNG_SIGNATURE)
-    while position + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, position)
-        end = position + 12 + length
-        if end > len(data) or zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
-            return False
-        if data[position + 4 : position + 8] == b"IEND":
-            return end == len(data)
-        position = end
-    return False
-
-
 def _encode(suffix: str, pixels: NDArray, *parameters: int) -> bytes:
     ok, data = cv2.imencode(suffix, pixels, parameters)
     if not ok:
@@ -87,6 +71,9 @@ def _encode(suffix: str, pixels: NDArray, *parameters: int) -> bytes:
 
 
 def _decode_png(data: bytes, size: int, colour: int, source: str) -> Image:
+    image = decode_upwards(data, size) if colour == COLOUR else None
+    if image is not None:
+        return image
     header = struct.pack(">IIBB", size, size, 8, colour)
     if data[:8] != PNG_SIGNATURE or data[16:26] != header or not png_is_whole(data):
         raise _refusal(source, size, "colour" if colour == COLOUR else "grey")
