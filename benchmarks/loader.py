@@ -28,6 +28,7 @@ from build_shards.dataset import Cell, read_dataset
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
 from contract.command import run_command
+from contract.errors import UserError
 from contract.recipe import Recipe
 from train.cache import CacheKind
 from train.resnet import build_resnet
@@ -55,6 +56,10 @@ def main() -> None:
     packages = ("numpy", "opencv-python", "torch", "webdataset", "litdata")
     with tempfile.TemporaryDirectory() as scratch:
         cells = _cells(command, Path(scratch))
+        if command.steps >= (batches := len(cells) // command.batch_size):
+            raise UserError(
+                f"--steps {command.steps}: {len(cells)} cells make {batches} batches, the first is not counted"
+            )
         for size in command.sizes:
             folder = Path(scratch) / str(size)
             rows = peers(cells, size, folder, command.batch_size)

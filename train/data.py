@@ -82,7 +82,8 @@ class Batches(DataLoader[Batch]):
         for part in self.parts:
             rows = order[first : first + len(part)]
             first += len(part)
-            images, labels = cache.images[rows.clamp(min=0)], cache.labels[rows.clamp(min=0)]
+            real = rows.clamp(min=0)
+            images, labels = cache.images.index_select(0, real), cache.labels[real]  # by whole images, not by elements
             if PAD in part:
                 images[rows == PAD], labels[rows == PAD] = 0, NO_LABEL
             yield Batch(images, labels, self._keys(part))
