@@ -1,7 +1,7 @@
 """Macenko's and Vahadane's stain normalisation of one cell, in optical density.
 
-Conventions (``IO``, ``BETA``, ``ALPHA``, percentiles) are those of torchstain's numpy backend. Sums are made
-without BLAS, so no bit depends on a thread count.
+Conventions (``IO``, ``BETA``, ``ALPHA``, percentiles) are those of torchstain's numpy backend. Sums are element-wise,
+without BLAS, so no bit depends on a thread count or on where in the array a pixel lies.
 """
 # ruff: noqa: N803, N806  (OD, HE, C, That: the symbols of the papers)
 
@@ -53,10 +53,12 @@ def restain(pixels: Pixels, method: str, target: tuple[float, ...]) -> Pixels | 
     _, C, maxC = stains
     HERef, maxCRef = np.array(target[:6]).reshape(2, 3).T, np.array(target[6:])
     light = _mix(HERef * -(maxCRef / maxC), C)
-    cv2.threshold(light, 1, 0, cv2.THRESH_TRUNC, light)  # brighter than IO * e is 255 all the same
-    cv2.exp(light, light)
-    levels = cv2.convertScaleAbs(light, alpha=IO, beta=-1)  # without the 1 that _OD_OF_LEVEL added; half goes to even
-    np.maximum(levels, 1, out=levels)
+    with np.errstate(over="ignore"):  # brighter than 255 is 255 all the same
+        np.exp(light, out=light)
+        light *= IO
+    light -= 1  # the 1 that _OD_OF_LEVEL added
+    np.clip(light, 1, 255, out=light)
+    levels = cv2.convertScaleAbs(light)  # rounds half to even
     return np.asarray(cv2.merge([plane[None] for plane in levels])[0], dtype=np.uint8)
 
 
@@ -87,7 +89,7 @@ def _macenko_vectors(ODhat: Floats) -> Matrix | None:
     """The directions of the extreme angles in the plane of most variance: float64 ``[3, 2]``, H then E."""
     if ODhat.shape[1] < MINIMUM_PIXELS:
         return None
-    mean = np.array([cv2.mean(plane)[0] for plane in ODhat])
+    mean = ODhat.mean(axis=1).astype(np.float64)
     variances, eigvecs = np.linalg.eigh(_covariance(ODhat, mean))
     if variances[1] < MINIMUM_VARIANCE:
         return None
@@ -138,10 +140,11 @@ def _inverse(HE: Matrix) -> Matrix:
 
 
 def _mix(matrix: Matrix, planes: Floats) -> Floats:
-    """``matrix @ planes``, float64 ``[R, N]`` by float32 ``[N, M]``, N 2 or 3, term by term: float32 ``[R, M]``."""
+    """``matrix @ planes``, float64 ``[R, N]`` by float32 ``[N, M]``, term by term in one order: float32 ``[R, M]``."""
     out = np.empty((len(matrix), planes.shape[1]), np.float32)
-    for (first, second, *third), mixed in zip(matrix.tolist(), out[:, None], strict=True):
-        cv2.addWeighted(planes[:1], first, planes[1:2], second, 0, mixed)
-        for weight in third:
-            cv2.scaleAdd(planes[2:], weight, mixed, mixed)
+    term = np.empty(planes.shape[1], np.float32)
+    for row, mixed in zip(matrix.astype(np.float32), out, strict=True):
+        np.multiply(planes[0], row[0], out=mixed)
+        for weight, plane in zip(row[1:], planes[1:], strict=True):
+            mixed += np.multiply(plane, weight, out=term)
     return out
