@@ -18,19 +18,20 @@ def percentiles(values: Floats, *percents: float) -> Matrix:
 def _percentile(values: Floats, percent: float) -> float:
     place = percent / 100 * (len(values) - 1)
     below = int(place)
-    low, high = _ranked(values, [below, min(below + 1, len(values) - 1)], upper=percent > 50)
-    return float(low + (high - low) * (place - below))
+    low, high = _ranked(values, below, min(below + 1, len(values) - 1), upper=percent > 50)
+    return low + (high - low) * (place - below)
 
 
-def _ranked(values: Floats, places: list[int], upper: bool) -> Matrix:
-    """The values at these places of the sorted order, all near its ``upper`` or its lower end: float64."""
-    sample = values[::SAMPLED]
+def _ranked(values: Floats, below: int, above: int, upper: bool) -> tuple[float, float]:
+    """The values at two places of the sorted order, next to each other and near its ``upper`` or its lower end."""
+    sample = values[::SAMPLED].copy()
     spare = len(sample) // TAIL
     edge = len(sample) - 1 - spare if upper else spare
-    threshold = np.partition(sample, edge)[edge]
-    tail = values[values >= threshold] if upper else values[values <= threshold]
+    sample.partition(edge)
+    tail = values.compress(values >= sample[edge] if upper else values <= sample[edge])
     skipped = len(values) - len(tail) if upper else 0
-    if not (skipped <= min(places) and max(places) < skipped + len(tail)):  # the sample lied
-        tail, skipped = values, 0
-    inside = [place - skipped for place in places]
-    return np.partition(tail, inside)[inside].astype(np.float64)
+    if not (skipped <= below and above < skipped + len(tail)):  # the sample lied
+        tail, skipped = values.copy(), 0
+    tail.partition(above - skipped)
+    high = float(tail[above - skipped])
+    return (high if below == above else float(tail[: above - skipped].max())), high

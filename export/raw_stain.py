@@ -112,6 +112,11 @@ def _stain_vectors(g: GraphBuilder, OD: str) -> tuple[str, str]:
     variance, plane = largest_eigenvectors(g, _covariance(g, ODhat, mean))
     told = g.op("And", told, g.op("GreaterOrEqual", variance, double(macenko.MINIMUM_VARIANCE)))
     side = g.op("MatMul", plane, g.op("Unsqueeze", mean, integer(1).reshape(1)))
+    told = g.op(
+        "And",
+        told,
+        _reaches(g, g.op("ReduceSum", g.op("Mul", side, side), keepdims=0), macenko.MINIMUM_CONCENTRATION**2),
+    )
     plane = g.op("Mul", plane, g.op("Where", g.op("Less", side, double(0)), double(-1), double(1)))
     That = g.op("MatMul", ODhat, g.cast(g.op("Transpose", plane, perm=[1, 0]), np.float32))
     x, y = g.ops("Split", 2, That, integer(1, 1), axis=1)

@@ -28,7 +28,7 @@ def network(arch: str, accuracy: float | None) -> Network:
     estimate = Estimate(accuracy, (0.5, 0.75), (0.6, 0.7))
     other = Estimate(0.5, None, None)
     scores = Scores(estimate, other, other, other, other, other, other, other, other, other, other, other, other)
-    recipe = {"stain": "macenko", "target": [], "crop": "native", "window": 288, "size": 112, "version": 1}
+    recipe = {"stain": "macenko", "target": [], "crop": "native", "window": 288, "size": 112, "version": 2}
     card = {
         "recipe": recipe,
         "training": {"lr": 0.05, "batch_size": 64},

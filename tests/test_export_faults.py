@@ -126,7 +126,8 @@ def test_a_stain_that_is_not_written_in_onnx_is_refused_by_name(
     plan: Plan, card: ModelCard, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = plan.artifacts / "resnet18" / "best.pt"
-    vahadane = replace(card, recipe=replace(card.recipe, stain="vahadane", target=(0.6, 0.6, 0.5) * 2 + (1.0, 1.0)))
+    stained = replace(card.recipe, stain="vahadane", target=(0.6, 0.6, 0.5) * 2 + (1.0, 1.0), version=0)
+    vahadane = replace(card, recipe=stained)
     save_checkpoint(path, vahadane, {"model": load_checkpoint(path)[1]["model"]})
     export_network("resnet18", replace(plan, raw=True))
     assert _files(plan).keys() == {"best.pt", "model.onnx"}

@@ -1,4 +1,4 @@
-"""The builder's fast path beside a plain one that works on the whole frame, bit for bit."""
+"""The builder's fast path beside a plain one: the whole frame, bit for bit; Macenko, in float64."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -31,37 +31,19 @@ def plain_crop(image: np.ndarray, box: tuple[int, int, int, int], size: int) -> 
 
 
 def plain_macenko(pixels: np.ndarray, target: tuple[float, ...]) -> np.ndarray:
-    """Macenko et al. as written: whole arrays, everything sorted, one step a line; sums in one fixed order."""
-    OD = -np.log((np.ascontiguousarray(pixels.T) + 1.0) / 240).astype(np.float32)  # noqa: N806
-    stained = np.ascontiguousarray(OD[:, (OD >= 0.15).all(axis=0)])
-    mean = stained.mean(axis=1)
-    centred = stained - mean[:, None]
-    covariance = np.array([[(a * b).sum() for b in centred] for a in centred], np.float64) / (stained.shape[1] - 1)
-    plane = np.linalg.eigh(covariance)[1][:, 1:]
-    plane = plane * np.where(mean.astype(np.float64) @ plane < 0, -1, 1)
-    x, y = (dot(v, stained) for v in plane.T)
-    angles = np.arctan2(y, x)
-    extremes = np.array([plain_percentile(angles, 1), plain_percentile(angles, 99)])
+    """Macenko et al. as written, by NumPy in float64: grey levels, ``[M, 3]``, not yet rounded."""
+    OD = -np.log((pixels.T.astype(np.float64) + 1) / 240)  # noqa: N806
+    stained = OD[:, (OD >= 0.15).all(axis=0)]
+    plane = np.linalg.eigh(np.cov(stained))[1][:, 1:]
+    plane = plane * np.where(stained.mean(axis=1) @ plane < 0, -1, 1)
+    x, y = plane.T @ stained
+    extremes = np.percentile(np.arctan2(y, x), [1, 99])
     stains = plane @ np.stack([np.cos(extremes), np.sin(extremes)])
     stains = stains[:, ::-1] if stains[0, 0] <= stains[0, 1] else stains
-    amounts = np.stack([dot(row, OD) for row in np.linalg.pinv(stains)])
-    largest = np.array([plain_percentile(amount, 99) for amount in amounts])
-    wanted = np.array(target[:6]).reshape(2, 3).T * -(np.array(target[6:]) / largest)
-    light = np.stack([np.exp(dot(row, amounts)) for row in wanted])
-    return np.rint(np.clip(light * np.float32(240) - np.float32(1), 1, 255)).astype(np.uint8).T
-
-
-def plain_percentile(values: np.ndarray, percent: float) -> float:
-    ordered, place = np.sort(values).astype(np.float64), percent / 100 * (len(values) - 1)
-    low, high = ordered[int(np.floor(place))], ordered[int(np.ceil(place))]
-    return float(low + (high - low) * (place - np.floor(place)))
-
-
-def dot(weights: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    total = np.zeros(planes.shape[1], np.float32)
-    for weight, plane in zip(weights.astype(np.float32), planes, strict=True):
-        total = total + weight * plane
-    return total
+    amounts = np.linalg.pinv(stains) @ OD
+    gains = np.array(target[6:]) / np.percentile(amounts, 99, axis=1)
+    wanted = np.array(target[:6]).reshape(2, 3).T
+    return np.clip(240 * np.exp(-wanted @ (gains[:, None] * amounts)) - 1, 1, 255).T
 
 
 @settings(max_examples=60, deadline=None)
@@ -118,7 +100,7 @@ def test_the_cells_pixels_come_in_row_order_and_alone():
 
 
 @pytest.mark.parametrize("bright", [0, 500])  # pixels below BETA, which are left out of the stain vectors
-def test_macenko_is_bit_for_bit_what_plainly_written_code_gives(bright: int):
+def test_macenko_rounds_what_plainly_written_code_gives_in_float64(bright: int):
     rng = np.random.default_rng(5)
     cells = [cell_pixels(draw_cell(i % 2, rng.normal(), rng)) for i in range(6)]
     target = fit_target([found for cell in cells if (found := measure(cell, "macenko")) is not None], "macenko")
@@ -127,7 +109,8 @@ def test_macenko_is_bit_for_bit_what_plainly_written_code_gives(bright: int):
         pixels = np.concatenate([cell, rng.integers(215, 256, (bright, 3), dtype=np.uint8)])
         result = normalise(pixels, "macenko", target)
         if result is not None:
-            np.testing.assert_array_equal(result, plain_macenko(pixels, target))
+            # Half a grey level is the rounding itself; the rest, float32 on the way.
+            assert np.abs(result - plain_macenko(pixels, target)).max() <= 0.5 + 1e-3
             compared += 1
     assert compared >= 4
 
@@ -172,6 +155,12 @@ def test_threads_that_normalise_at_once_do_not_mix_their_colours():
         sys.setswitchinterval(interval)
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def plain_percentile(values: np.ndarray, percent: float) -> float:
+    ordered, place = np.sort(values).astype(np.float64), percent / 100 * (len(values) - 1)
+    low, high = ordered[int(np.floor(place))], ordered[int(np.ceil(place))]
+    return float(low + (high - low) * (place - np.floor(place)))
 
 
 @settings(max_examples=100, deadline=None)

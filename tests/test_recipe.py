@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import UserError
-from contract.recipe import MAXIMUM_SIZE, MINIMUM_SIZE, VERSION, Recipe
+from contract.recipe import MAXIMUM_SIZE, MINIMUM_SIZE, VERSIONS, Recipe
 
 
 @given(
@@ -62,9 +62,23 @@ def test_a_quality_of_a_lossless_format_is_refused(stored: str):
         Recipe(format=stored, quality=90)  # type: ignore[arg-type]
 
 
-def test_a_recipe_of_another_version_is_refused():
-    with pytest.raises(UserError, match=rf"recipe version {VERSION + 1}: this code makes version {VERSION}"):
-        Recipe(version=VERSION + 1)
+@pytest.mark.parametrize("stain", VERSIONS)
+def test_a_recipe_of_another_version_is_refused(stain: str):
+    made = VERSIONS[stain]
+    assert Recipe(stain=stain).version == made  # type: ignore[arg-type]
+    for other in (made - 1 or -1, made + 1):
+        with pytest.raises(
+            UserError, match=rf"recipe version {other}: of stain {stain} this code makes version {made};"
+        ):
+            Recipe(stain=stain, version=other)  # type: ignore[arg-type]
+
+
+def test_a_file_says_its_version_and_a_version_of_nothing_is_none():
+    data = dataclasses.asdict(Recipe(stain="macenko"))
+    assert data["version"] == VERSIONS["macenko"]
+    for version, rule in ((1, "of stain macenko this code makes version 2"), (None, "version"), (True, "version")):
+        with pytest.raises(UserError, match=rule):
+            Recipe.from_json(json.dumps(data | {"version": version}))
 
 
 def test_an_unknown_crop_in_a_file_is_refused_and_the_valid_ones_listed():
