@@ -156,9 +156,13 @@ def test_an_epoch_left_early_leaves_no_worker_behind(reader: SplitReader) -> Non
     assert not workers & set(active_children())
 
 
-def test_a_killed_training_process_takes_its_workers_along(shards: Path) -> None:
+@pytest.mark.parametrize("watch", ["as it is", "lambda self: True"])  # torch's own; one that began too late
+def test_a_killed_training_process_takes_its_workers_along(shards: Path, watch: str) -> None:
+    late = "" if watch == "as it is" else f"worker.ManagerWatchdog.is_alive = {watch}"
     code = f"""
         import time
+        from torch.utils.data._utils import worker
+        {late}
         from multiprocessing import active_children
         from pathlib import Path
         from contract.manifest import load_manifest

@@ -1,10 +1,11 @@
 """Loader processes under supervision: one that dies ends the run with the name of the sample it was at."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import active_children
+from multiprocessing import active_children, parent_process
 from multiprocessing.process import BaseProcess
 
 from contract.errors import UserError
@@ -51,9 +52,21 @@ def _next(batches: Iterator[int | Failure], refuse_dead: Callable[[], None]) -> 
         raise
 
 
-def ignore_interrupt(_: int) -> None:
-    """In a worker: Ctrl-C reaches every process of a terminal, and the training process alone decides what it means."""
+def begin_worker(_: int) -> None:
+    """In a worker: Ctrl-C reaches every process of a terminal, and the training process alone decides what it means.
+
+    A worker ends with the training process. torch's own watch compares the parent's number with the one at the worker's
+    start: a training process that was killed before that is never missed.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager
