@@ -121,7 +121,7 @@ def test_a_worker_killed_from_outside_ends_the_epoch_and_its_siblings(reader: Sp
 
 
 def test_the_death_of_a_worker_does_not_interrupt_the_training_step(reader: SplitReader) -> None:
-    # torch's own handler of SIGCHLD would raise RuntimeError at whatever line the step is.
+    # A handler of SIGCHLD would raise at whatever line the step is; torch sets one.
     others = set(active_children())
     batches = iter(train_batches(reader, 1, 0, 1, 1, pin=False))
     next(batches)

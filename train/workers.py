@@ -18,11 +18,11 @@ from train.shared_array import SharedArray
 def supervised(start: Callable[[], Iterator[int | Failure]], reader: SplitReader, status: SharedArray) -> Iterator[int]:
     """Yield the numbers of decoded batches from the ``DataLoader`` iterator that ``start`` makes.
 
-    Raises ``UserError`` that names shard and sample where a worker met bad bytes or died: at the next batch, or at
-    once where one is awaited.
+    Raises ``UserError`` that names shard and sample where a worker met bad bytes or died: at the next batch, or
+    where one is awaited within the 5 s after which ``DataLoader`` looks at its workers.
     """
     others = set(active_children())
-    with _on_death_of_a_child(lambda: None):  # instead of the handler that torch leaves behind
+    with _handler_of_sigchld_kept():
         batches = start()
     workers = {process.pid: process for process in set(active_children()) - others}
 
@@ -44,9 +44,8 @@ def supervised(start: Callable[[], Iterator[int | Failure]], reader: SplitReader
 def _next(batches: Iterator[int | Failure], refuse_dead: Callable[[], None]) -> int | Failure | None:
     """The next number, or None at the end; a worker's death ends the wait."""
     try:
-        with _on_death_of_a_child(refuse_dead):
-            refuse_dead()
-            return next(batches, None)
+        refuse_dead()
+        return next(batches, None)
     except (RuntimeError, OSError, EOFError):
         refuse_dead()
         raise
@@ -70,16 +69,16 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _on_death_of_a_child(act: Callable[[], None]) -> Iterator[None]:
-    """Have ``act`` called when a child process ends while this context lasts, and not later.
+def _handler_of_sigchld_kept() -> Iterator[None]:
+    """Leave no handler of SIGCHLD behind: torch's would raise in the middle of whatever training step is at work.
 
-    torch's handler of SIGCHLD would stay, and raise in the middle of whatever training step is at work. Outside
-    the main thread Python takes no handlers: there ``DataLoader`` itself looks for dead workers, every 5 s.
+    What a handler raises while Python collects garbage or ends an object is printed and lost, so that none of ours
+    raises instead. Outside the main thread neither torch nor Python sets handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGCHLD, lambda *_: act())
+    previous = signal.getsignal(signal.SIGCHLD) or signal.SIG_DFL
     try:
         yield
     finally:
