@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from contract.recipe import Recipe
 from export.builder import GraphBuilder, double, integer, single
 
-CHANNELS = 4  # three colours and coverage
 SLIVER = 1e-3  # px; OpenCV leaves out a source line of which a stored one covers less
 FAR = 1 << 20  # px; more than any image has: keeps a dividend positive, where ONNX truncates and Python floors
 
@@ -33,7 +32,7 @@ class Box:
 
 
 def crop_box(g: GraphBuilder, covered: str, recipe: Recipe) -> Box:
-    """The square to cut out; ``covered`` is uint8 ``[H, W]``, above zero where the cell is."""
+    """The square to cut out; ``covered`` is float32 ``[H, W]``, above zero where the cell is."""
     top, bottom = _extent(g, g.reduce("ReduceMax", covered, 1))
     left, right = _extent(g, g.reduce("ReduceMax", covered, 0))
     height, width = (g.op("Gather", g.op("Shape", covered), integer(axis)) for axis in (0, 1))
@@ -70,13 +69,14 @@ def _window_average(g: GraphBuilder, stacked: str, box: Box, recipe: Recipe) -> 
     """Colour sums and coverage, float32 ``[4, size, size]`` of ``[4, H, W]``, of a window that no cell outgrew."""
     lines = g.op("Add", box.top, np.arange(recipe.window))
     seen, index = _inside(g, lines, g.op("Gather", g.op("Shape", stacked), integer(1)))
-    image = g.op("Transpose", g.op("Gather", stacked, index, axis=1), perm=[1, 2, 0])
-    length, columns, rows = g.op("Gather", g.op("Shape", image), integer(1)), "", ""
+    # What is gathered always lies along the first axis: in whole lines, not value by value.
+    image = g.op("Transpose", g.op("Gather", stacked, index, axis=1), perm=[2, 0, 1])
+    length, columns, rows = g.op("Gather", g.op("Shape", image), integer(0)), "", ""
     for source, weight in _taps(recipe):
         here, index = _inside(g, g.op("Add", box.left, source), length)
-        factor = g.op("Reshape", g.op("Where", here, weight, single(0)), integer(-1, 1))
-        factor = g.op("Expand", factor, integer(1, CHANNELS))  # a factor a value: short spans are slow to multiply
-        columns = _add(g, columns, g.op("Mul", g.op("Gather", image, index, axis=1), factor))
+        factor = g.op("Reshape", g.op("Where", here, weight, single(0)), integer(-1, 1, 1))
+        columns = _add(g, columns, g.op("Mul", g.op("Gather", image, index, axis=0), factor))
+    columns = g.op("Transpose", columns, perm=[2, 0, 1])
     for source, weight in _taps(recipe):
         factor = g.op("Where", g.op("Gather", seen, source), weight, single(0))
         factor = g.op("Reshape", factor, integer(-1, 1, 1))
@@ -116,7 +116,7 @@ def _taps(recipe: Recipe) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float3
 
 
 def _extent(g: GraphBuilder, line: str) -> tuple[str, str]:
-    """First index above zero and one past the last, of uint8 ``[L]``; 0 and L where there is none."""
+    """First index above zero and one past the last, of float32 ``[L]``; 0 and L where there is none."""
     seen = g.cast(g.cast(line, np.bool_), np.int32)
     first = g.op("ArgMax", seen, axis=0, keepdims=0)
     last = g.op("ArgMax", seen, axis=0, keepdims=0, select_last_index=1)

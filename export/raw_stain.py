@@ -26,7 +26,7 @@ OD_OF_LEVEL = -np.log((np.arange(256) + 1) / macenko.IO)
 
 
 def normalise_stain(g: GraphBuilder, image: str, covered: str, recipe: Recipe) -> str:
-    """``image``, uint8 ``[H, W, 3]``, with the recipe's stain where ``covered``, uint8 ``[H, W]``, is above zero."""
+    """``image``, uint8 ``[H, W, 3]``, with the recipe's stain where ``covered``, float32 ``[H, W]``, is above zero."""
     flat = g.op("Reshape", image, integer(-1, 3))
     mask = g.op("Reshape", g.cast(covered, np.bool_), integer(-1).reshape(1))
     enough = _at_least(g, mask, macenko.MINIMUM_PIXELS)
