@@ -42,6 +42,8 @@ RECIPES = (
     Recipe(size=SIZE, crop="none"),
     Recipe(size=300, crop="none"),
     Recipe(size=90, window=45),
+    Recipe(size=41, window=60),  # in one band
+    Recipe(size=42, crop="box"),  # in seven
 )
 
 
