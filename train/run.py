@@ -14,6 +14,7 @@ from contract.model_card import FORMAT, ModelCard
 from contract.recipe import MINIMUM_SIZE
 from train.augment import Augment
 from train.config import Config, recipe_of
+from train.convolution import as_products
 from train.data import Batches, open_cache, open_labelled, train_batches, valid_batches
 from train.draws import Draws
 from train.history import Epoch, best_epoch
@@ -61,6 +62,8 @@ class Run:
         torch.manual_seed(config.seed)
         model = build_resnet(config.arch).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.initial = load_initial(model, config, self.manifest)
+        if self.device.type == "cpu":
+            as_products(model)  # before it is copied: the averaged weights are followed by their names
         averaged = copy.deepcopy(model)
         self.model: nn.Module = self.processes.synchronised(model, self.device)
         self.ema = ExponentialMovingAverage(self.model, averaged, config.ema_decay)

@@ -1,0 +1,152 @@
+"""Convolutions whose gradients are matrix products: the numbers of ``nn.Conv2d``, where they are meant to run."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from train.config import Config
+from train.convolution import LARGEST_MAP, Convolution, as_products, patches
+from train.resnet import build_resnet
+from train.run import Run
+
+# in_channels, out_channels, kernel, stride, side of the input
+PRODUCTS = [
+    (8, 16, 1, 1, 5),
+    (8, 16, 1, 2, 7),
+    (8, 16, 1, 2, 4),
+    (128, 32, 3, 1, 4),
+    (128, 32, 3, 2, 9),
+    (130, 8, 3, 1, 1),
+]
+
+
+def _plain(shape: tuple[int, ...]) -> nn.Conv2d:
+    torch.manual_seed(0)
+    channels, out_channels, kernel, stride, _ = shape
+    return nn.Conv2d(channels, out_channels, kernel, stride, padding=kernel // 2, bias=False).to(
+        memory_format=torch.channels_last  # type: ignore[call-overload]
+    )
+
+
+def _image(shape: tuple[int, ...], seed: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(3, shape[0], shape[4], shape[4], generator=generator).to(torch.bfloat16)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _trained(layer: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Output, and the gradients of input and weights, for a gradient of the output that is a function of its place."""
+    x = x.clone().requires_grad_()
+    layer.weight.grad = None
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(x)
+    out.backward(torch.linspace(-1, 1, out.numel()).view_as(out).to(out.dtype))
+    assert x.grad is not None
+    assert layer.weight.grad is not None
+    return out.detach(), x.grad, layer.weight.grad
+
+
+def _exact(layer: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in float64, of the same bfloat16 numbers."""
+    weight = layer.weight.detach().to(torch.bfloat16).double().requires_grad_()
+    x = x.double().requires_grad_()
+    out = functional.conv2d(x, weight, stride=layer.stride, padding=layer.padding)
+    out.backward(torch.linspace(-1, 1, out.numel()).view_as(out).to(torch.bfloat16).double())
+    assert x.grad is not None
+    assert weight.grad is not None
+    return out.detach(), x.grad, weight.grad
+
+
+@pytest.mark.parametrize("shape", PRODUCTS)
+def test_output_and_gradients_are_rounded_no_worse_than_those_of_the_plain_layer(shape: tuple[int, ...]) -> None:
+    plain, x = _plain(shape), _image(shape)
+    for exact, ours, peer in zip(_exact(plain, x), _trained(Convolution.of(plain), x), _trained(plain, x), strict=True):
+        largest = exact.abs().max()
+        error, peers = ((values.double() - exact).abs().max() / largest for values in (ours, peer))
+        assert ours.shape == exact.shape
+        assert error <= max(peers, torch.tensor(2.0**-8))  # half a unit of bfloat16's last place at the largest value
+
+
+@pytest.mark.parametrize(("kernel", "stride", "side"), [(3, 1, 4), (3, 2, 5), (1, 2, 6)])
+def test_patches_are_what_unfold_cuts(kernel: int, stride: int, side: int) -> None:
+    x = torch.arange(2 * 3 * side * side, dtype=torch.float32).view(2, 3, side, side)
+    padding = kernel // 2
+    out = (side + 2 * padding - kernel) // stride + 1
+    unfolded = functional.unfold(x, kernel, padding=padding, stride=stride)  # [N, C kernel kernel, positions]
+    expected = unfolded.view(2, 3, kernel * kernel, -1).permute(0, 3, 2, 1).reshape(2 * out * out, -1)
+    assert torch.equal(patches(x, kernel, stride, padding, out, out), expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "node"),
+    [
+        ((128, 32, 3, 1, 9), "PatchGradient"),
+        ((128, 32, 3, 1, 10), "Convolution"),
+        ((64, 32, 3, 1, 4), "Convolution"),
+        ((8, 16, 1, 1, 40), "Permute"),
+    ],
+)
+def test_which_layers_are_products(shape: tuple[int, ...], node: str) -> None:
+    assert LARGEST_MAP == 9 * 9
+    with torch.autocast("cpu", torch.bfloat16):
+        out = Convolution.of(_plain(shape))(_image(shape))
+    assert out.grad_fn is not None
+    assert node in out.grad_fn.name()
+
+
+@pytest.mark.parametrize("shape", PRODUCTS)
+@pytest.mark.parametrize("way", ["float32", "inference"])
+def test_elsewhere_it_is_the_plain_layer_to_the_bit(shape: tuple[int, ...], way: str) -> None:
+    plain, x = _plain(shape), _image(shape)
+    ours = Convolution.of(plain)
+    with torch.inference_mode(way == "inference"), torch.autocast("cpu", torch.bfloat16, enabled=way == "inference"):
+        x = x if way == "inference" else x.float()
+        assert torch.equal(ours(x), plain(x))
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_a_network_keeps_its_parameters_and_names_and_gives_the_same_gradients(arch: str) -> None:
+    torch.manual_seed(0)
+    plain = build_resnet(arch).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ours = copy.deepcopy(plain)
+    before = dict(ours.named_parameters())
+    as_products(ours)
+    assert list(ours.state_dict()) == list(plain.state_dict())
+    assert all(parameter is before[name] for name, parameter in ours.named_parameters())
+    assert not any(type(module) is nn.Conv2d for module in ours.modules())
+    x = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)).contiguous(
+        memory_format=torch.channels_last
+    )
+    for network in (plain, ours):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(x)
+        functional.cross_entropy(logits.float(), torch.arange(8) % 2).backward()
+    for (name, one), other in zip(plain.named_parameters(), ours.parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert other.grad.stride() == one.grad.stride() or one.shape[2:] == (1, 1), name
+        cosine = functional.cosine_similarity(one.grad.flatten().double(), other.grad.flatten().double(), dim=0)
+        assert cosine > 0.98 or not one.grad.any(), name
+
+
+def test_what_cannot_be_one_stays_what_it_is() -> None:
+    layers = [
+        nn.Conv2d(4, 8, 3),
+        nn.Conv2d(4, 8, 3, groups=2, bias=False),
+        nn.Conv2d(4, 8, 3, dilation=2, bias=False),
+        nn.Conv2d(4, 8, (3, 1), bias=False),
+        nn.Conv2d(4, 8, 3, stride=(2, 1), bias=False),
+    ]
+    network = nn.Sequential(*layers, nn.Conv2d(4, 8, 3, bias=False))
+    as_products(network)
+    assert [type(layer) for layer in network] == [nn.Conv2d] * len(layers) + [Convolution]
+
+
+def test_training_on_the_cpu_uses_them(shards: Path, tmp_path: Path) -> None:
+    run = Run(Config(shards=shards, artifacts=tmp_path, start_size=0, device="cpu"))
+    for model in (run.model, run.ema.model):
+        assert {type(module) for module in model.modules() if isinstance(module, nn.Conv2d)} == {Convolution}
