@@ -21,6 +21,11 @@ def show_card(path: Path) -> None:
 
 def load_card(path: Path) -> ModelCard:
     """Read the card of an ONNX file whose seal holds."""
+    return load_model(path)[2]
+
+
+def load_model(path: Path) -> tuple[bytes, onnx.ModelProto, ModelCard]:
+    """Read an ONNX file whose seal holds: its bytes, its graph and its card."""
     if not path.is_file():
         raise UserError(f"{path}: no such file: export the network first (make export)")
     data = read_bytes(path)
@@ -32,7 +37,7 @@ def load_card(path: Path) -> ModelCard:
     cards = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
     if len(cards) != 1:
         raise UserError(f"{path}: has no model card: it was not made by `make export`")
-    return ModelCard.from_json(cards[0], str(path))
+    return data, model, ModelCard.from_json(cards[0], str(path))
 
 
 def card_text(card: ModelCard, name: str) -> str:

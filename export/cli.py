@@ -1,4 +1,4 @@
-"""The command line of this room: `python -m export`, and `python -m export card FILE`."""
+"""The command line of this room: `python -m export`, `python -m export card FILE`, `python -m export restore FILE`."""
 
 import sys
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from contract.errors import UserError
 from export.calibrate import read_operating_point
 from export.card import show_card
 from export.network import Plan, export_network
+from export.restore import restore_file
 from train.resnet import ARCHITECTURES
 
 
@@ -18,7 +19,8 @@ from train.resnet import ARCHITECTURES
 class Export:
     """Export trained networks: ARTIFACTS/ARCH/best.pt -> model.onnx, model.int8.onnx, model.raw.onnx, each verified.
 
-    `python -m export card FILE` prints the model card of an exported file.
+    `python -m export card FILE` prints the model card of an exported file; `python -m export restore FILE` makes a
+    checkpoint of it, from which training can start (`python -m train --initial`).
     """
 
     arch: Literal["resnet18", "resnet50", "resnet152", "all"] = "all"  # network; all: every one that is trained
@@ -37,8 +39,21 @@ class Card:
     file: Annotated[Path, tyro.conf.Positional]  # model.onnx, model.int8.onnx or model.raw.onnx
 
 
+@dataclass(frozen=True)
+class Restore:
+    """Make a checkpoint of an exported network, OUT/ARCH/best.pt, from which training can start (train --initial)."""
+
+    file: Annotated[Path, tyro.conf.Positional]  # model.onnx or model.int8.onnx
+    shards: tuple[Path, ...] = (Path("shards"),)  # folders of shards: it is compared on those that it was trained on
+    out: Path = Path("artifacts/restored")  # folder to write
+
+
 def main() -> None:
-    """Export one network, or all that are trained; or print a card."""
+    """Export one network, or all that are trained; print a card; or make a checkpoint of a file."""
+    if sys.argv[1:2] == ["restore"]:
+        asked = tyro.cli(Restore, prog="python -m export restore", args=sys.argv[2:])
+        restore_file(asked.file, asked.shards, asked.out)
+        return
     if sys.argv[1:2] == ["card"]:
         show_card(tyro.cli(Card, prog="python -m export card", args=sys.argv[2:]).file)
         return

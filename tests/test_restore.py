@@ -1,0 +1,188 @@
+"""From an exported file back to a checkpoint: the same function, BatchNorm at work, and a card that names the file."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+import export.cli
+import export.restore
+from contract.errors import UserError
+from contract.manifest import Manifest
+from contract.model_card import ModelCard
+from contract.shard_reader import SplitReader
+from export.graph import finish, fold_batch_norm, translate
+from export.int8_ranges import measure_ranges
+from export.quantize import calibration_sample, quantize
+from export.restore import restore_file
+from export.unfold import folded_weights, norms_of, output_statistics, unfold
+from train.checkpoint import load_checkpoint, load_weights
+from train.config import Config
+from train.initial import load_initial
+from train.normalise import Normalise
+from train.resnet import ResNet, build_resnet
+
+
+@pytest.fixture(scope="module")
+def network() -> ResNet:
+    """A ResNet18 as if trained: gains, shifts and statistics of BatchNorm are no round numbers."""
+    torch.manual_seed(0)
+    made = build_resnet("resnet18")
+    for norm in made.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.weight, 0.2, 0.8)
+            nn.init.normal_(norm.bias, std=0.2)
+            nn.init.normal_(norm.running_mean, std=0.3)  # type: ignore[arg-type]
+            nn.init.uniform_(norm.running_var, 0.5, 2.0)  # type: ignore[arg-type]
+    nn.init.normal_(made.fc.weight)
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def trained(card: ModelCard, manifest: Manifest) -> ModelCard:
+    """The card of a training on ``shards``, which another version of the project wrote."""
+    training = {"source_digest": manifest.source_digest, "initial": f"epoch 2 at 32 px, SHA-256 {'a' * 64}"}
+    return replace(card, training=training, manifest_digest="0" * 64, temperature=0.7, threshold=0.4, samples=12)
+
+
+@pytest.fixture(scope="module")
+def images(shards: Path, manifest: Manifest) -> torch.Tensor:
+    train = SplitReader(shards, manifest, "train")
+    return torch.from_numpy(np.stack([train.image(i) for i in calibration_sample(train)]))
+
+
+@pytest.fixture(scope="module", params=["float32", "int8"])
+def file(
+    request: pytest.FixtureRequest,
+    network: ResNet,
+    trained: ModelCard,
+    images: torch.Tensor,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The network's exported file."""
+    graph = translate(network, trained)
+    if request.param == "int8":
+        graph = quantize(graph, measure_ranges(fold_batch_norm(network), Normalise.of(trained), images, ()))
+    path = tmp_path_factory.mktemp(request.param) / f"model.{request.param}.onnx"
+    path.write_bytes(finish(graph, trained, request.param))
+    return path
+
+
+def restored(network: ResNet, trained: ModelCard, images: torch.Tensor) -> ResNet:
+    made = build_resnet("resnet18").eval()
+    unfold(made, folded_weights(translate(network, trained)), Normalise.of(trained), images)
+    return made
+
+
+def test_the_network_says_what_the_float32_file_says(network: ResNet, trained: ModelCard, images: torch.Tensor) -> None:
+    x = Normalise.of(trained)(images)
+    with torch.inference_mode():
+        wanted, found = network(x), restored(network, trained, images)(x)
+    assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+def test_batch_norm_is_at_work(network: ResNet, trained: ModelCard, images: torch.Tensor) -> None:
+    made, normalise = restored(network, trained, images), Normalise.of(trained)
+    for name, (mean, deviation) in output_statistics(made, normalise, images).items():
+        conv, norm = dict(norms_of(made))[name]
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert torch.allclose(norm.running_mean.double(), mean, atol=1e-3 * float(deviation.mean())), name
+        alive = deviation > 1e-3 * deviation.mean()
+        assert alive.any()
+        assert torch.allclose(norm.running_var.double()[alive].sqrt(), deviation[alive], rtol=1e-2), name
+        fresh = (2 * conv.in_channels) ** 0.5  # the expected length of weights drawn after He et al., fan-out
+        assert float(conv.weight.detach().norm()) == pytest.approx(fresh, rel=1e-3)
+    with torch.inference_mode():
+        wanted, made = made(normalise(images)), made.train()
+        assert (made(normalise(images)) - wanted).abs().max() < 0.02 * wanted.abs().max()  # its own statistics
+
+
+def test_a_channel_that_never_changes_stays(network: ResNet, trained: ModelCard, images: torch.Tensor) -> None:
+    silent = build_resnet("resnet18").eval()
+    silent.load_state_dict(network.state_dict())
+    silent.layer1[0].conv1.weight.data[3] = 0
+    x = Normalise.of(trained)(images)
+    with torch.inference_mode():
+        wanted, found = silent(x), restored(silent, trained, images)(x)
+    assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+def test_checkpoint_can_be_started_from(
+    file: Path, trained: ModelCard, shards: Path, manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = restore_file(file, (shards,), tmp_path)
+    assert path == tmp_path / "resnet18" / "best.pt"
+    assert "of decisions as in" in capsys.readouterr().out
+    card, state = load_checkpoint(path)
+    load_weights(build_resnet("resnet18"), state, path)
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    variant = file.name.split(".")[1]
+    initial = f"{variant} file, SHA-256 {sha256}; before: {trained.training['initial']}"
+    assert card.training == trained.training | {"initial": initial}
+    assert (card.variant, card.temperature, card.threshold, card.samples) == ("checkpoint", 1.0, 0.5, 0)
+    assert card.manifest_digest == manifest.digest
+    assert 0 <= card.metrics["valid_accuracy"] <= 1
+    config = Config(shards=shards, artifacts=tmp_path / "next", initial=path)
+    said = load_initial(build_resnet("resnet18"), config, manifest)
+    assert said.endswith(f"; before: {initial}")
+
+
+def test_another_split_recipe_or_variant_is_refused(
+    network: ResNet, trained: ModelCard, shards: Path, tmp_path: Path
+) -> None:
+    graph = translate(network, trained)
+    others = {
+        "not of the cells, split and recipe": replace(trained, training={"source_digest": "1" * 64}),
+        "none, crop box, 40 px, version 1": replace(trained, recipe=replace(trained.recipe, crop="box")),
+    }
+    for sentence, card in others.items():
+        path = tmp_path / "model.onnx"
+        path.write_bytes(finish(graph, card, "float32"))
+        with pytest.raises(UserError, match=sentence):
+            restore_file(path, (shards,), tmp_path / "out")
+    path.write_bytes(finish(graph, trained, "raw"))
+    with pytest.raises(UserError, match="takes raw images"):
+        restore_file(path, (shards,), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_another_network_are_refused(trained: ModelCard, shards: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    graph = translate(build_resnet("resnet50").eval(), trained)
+    path.write_bytes(finish(graph, trained, "float32"))
+    with pytest.raises(UserError, match="do not fit the network"):
+        restore_file(path, (shards,), tmp_path / "out")
+
+
+def test_another_decision_writes_nothing(
+    network: ResNet, trained: ModelCard, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(finish(translate(network, trained), trained, "float32"))
+    real = export.restore.folded_weights
+
+    def turned(model: onnx.ModelProto) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        found = real(model)
+        return found | {"fc": (-found["fc"][0], -found["fc"][1])}
+
+    monkeypatch.setattr(export.restore, "folded_weights", turned)
+    with pytest.raises(UserError, match=r"only 0\.00% of its decisions on valid stay: nothing written"):
+        restore_file(path, (shards,), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_writes_the_checkpoint(
+    network: ResNet, trained: ModelCard, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(finish(translate(network, trained), trained, "float32"))
+    words = ["export", "restore", str(path), "--shards", str(shards), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", words)
+    export.cli.main()
+    assert (tmp_path / "out" / "resnet18" / "best.pt").is_file()
