@@ -6,16 +6,13 @@ only if its sources are still the same to the byte, and goes on.
 """
 
 import csv
-import fcntl
 import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
 
 from tqdm import tqdm
 
@@ -29,6 +26,7 @@ from build_shards.stain_target import fit_recipe
 from build_shards.summary import make_manifest
 from contract.errors import UserError
 from contract.files import unreadable
+from contract.lock import locked_folder
 from contract.manifest import NAME, Manifest, load_manifest
 from contract.publish import file_sha256, publish_text, text_sha256
 from contract.recipe import Recipe
@@ -118,38 +116,13 @@ def _digest(dataset: Dataset, recipe: Recipe, plans: list[ShardPlan], skip_bad: 
     return text_sha256(json.dumps([dataset.digest, recipe.to_json(), len(plans), skip_bad, encoder]))[:16]
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> AbstractContextManager[None]:
     """Hold the folder's lock: two builds at work in one folder would publish a mixture."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
-    with _lock(path):
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{folder}: cannot be locked: {error.strerror}") from None
 
-def _lock(path: Path) -> IO[str]:
-    """The lock's file, locked; taken anew where a build that ended meanwhile removed the one that was opened.
-
-    Raises ``UserError`` where another build holds it, or where it cannot be written.
-    """
-    while True:
-        try:
-            file = path.open("w")
-        except OSError as error:
-            raise UserError(f"{path.parent}: cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        except FileNotFoundError:
-            pass
-        except BlockingIOError:
-            file.close()
-            raise UserError(f"{path.parent}: another build is at work there") from None
-        file.close()
+    return locked_folder(folder, "another build is at work there", refuse, LOCK)
 
 
 def _write_shards(jobs: list[Job], pool: WorkerPool) -> list[ShardResult]:

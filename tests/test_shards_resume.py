@@ -1,5 +1,6 @@
 """Killed at any moment, the same build goes on and ends with the same bytes."""
 
+import errno
 import gc
 import hashlib
 import json
@@ -146,6 +147,19 @@ def test_two_builds_in_one_folder_are_refused(synthetic_data: Path, tmp_path: Pa
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="another build is at work there"):
             build(dataset, SMALL, folder, workers=1, force=False)
+
+
+def test_a_file_system_that_locks_nothing_is_told_of(
+    synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(UserError, match=r"/shards: cannot be locked: No locks available$"):
+        build_with(synthetic_data, tmp_path / "shards")
 
 
 def test_a_lock_that_an_ending_build_removes_meanwhile_is_taken_anew(

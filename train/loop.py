@@ -15,7 +15,7 @@ from train.finite import CHECK_EVERY, check_losses
 from train.geometry import resize
 from train.history import Epoch, finished, not_bettered
 from train.interrupt import Interruption
-from train.lock import locked_folder
+from train.lock import locked_run
 from train.log import curves, progress_bar, show
 from train.mix import mix
 from train.objective import cross_entropy, targets_of
@@ -35,7 +35,7 @@ def train(config: Config, processes: Processes | None = None) -> Path:
     written.
     """
     run = Run(config, processes)
-    with locked_folder(run):
+    with locked_run(run):
         if start(run):
             train_epochs(run)
         else:
