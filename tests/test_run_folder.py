@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ from small_network import config_of, small_runs
 
 import train.loop
 from contract.errors import UserError
+from contract.shard_reader import SplitReader
 from train.checkpoint import load_checkpoint, save_checkpoint
+from train.data import train_batches
+from train.lock import locked_run
 from train.loop import train as train_network
+from train.run import Run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,6 +66,22 @@ def test_a_run_holds_its_folder_while_it_trains_and_no_longer(
     monkeypatch.setattr(train.loop, "evaluate", second)
     train_network(config)
     train_network(replace(config, resume=True))
+
+
+def test_workers_do_not_hold_the_folder_of_a_run_that_is_gone(
+    shards: Path, reader: SplitReader, tmp_path: Path
+) -> None:
+    # A killed run's workers may outlive it for seconds.
+    run = Run(config_of(shards, tmp_path))
+    with locked_run(run):
+        batches = iter(train_batches(reader, 2, 0, 1, 2, pin=False))
+        next(batches)
+        with pytest.raises(UserError, match="another run is at work there"), locked_run(run):
+            pass
+    assert len(active_children()) >= 2
+    with locked_run(run):
+        pass
+    batches.close()  # type: ignore[attr-defined]
 
 
 def test_a_file_system_that_locks_no_folders_is_told_of(
