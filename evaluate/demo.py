@@ -1,5 +1,6 @@
 """Raw images through the recipe in the card, every exported network and their ensemble: a table, and pictures."""
 
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ def demo(command: Demo) -> list[Path]:
 def find_images(given: tuple[Path, ...]) -> list[Path]:
     """The image files among ``given``: files as they are named, folders by their images in the order of their numbers.
 
+    One that is given twice, say by its name and in its folder, is taken once, where it comes first.
+
     Raises ``UserError`` for no image at all and for a folder without one.
     """
     if not given:
@@ -72,7 +75,10 @@ def find_images(given: tuple[Path, ...]) -> list[Path]:
         if not inside:
             raise UserError(f"{path}: no image in this folder: none ends in {', '.join(SUFFIXES)}")
         found += inside
-    return found
+    once: dict[str, Path] = {}
+    for path in found:  # a link to an image is a name of its own
+        once.setdefault(os.path.join(os.path.realpath(path.parent), path.name), path)
+    return list(once.values())
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -1,5 +1,6 @@
 """The demonstration in the terminal: which images it takes, in which order, and what it says of them."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,26 @@ def test_files_and_folders_mix_and_keep_their_order(tmp_path: Path, write_image:
     names = ["b/2.PNG", "b/10.png", "b/x.jpeg", "a.bmp"]
     paths = [write_image(tmp_path / name, black) for name in names]
     assert find_images((tmp_path / "b", tmp_path / "a.bmp")) == paths
+
+
+def test_an_image_given_twice_is_shown_once(
+    exported: Path, shards: Path, tmp_path: Path, write_image: WriteImage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        write_image(tmp_path / f"{name}.bmp", np.full((60, 60, 3), 40, np.uint8))
+    (tmp_path / "link").symlink_to(tmp_path)
+    shutil.copytree(exported, tmp_path / "artifacts")
+    given = (tmp_path / "b.bmp", tmp_path, tmp_path / "link" / "a.bmp", tmp_path / "b.bmp")
+    pictures = demo(Demo(given, tmp_path / "artifacts", (shards,), device="cpu"))
+    assert [picture.name for picture in pictures] == ["00-b.png", "01-a.png"]
+    shown = capsys.readouterr().out
+    assert shown.count("b.bmp: no black background") == shown.count("a.bmp: no black background") == 1
+
+
+def test_a_link_to_an_image_is_an_image_of_its_own(tmp_path: Path, write_image: WriteImage) -> None:
+    image, link = write_image(tmp_path / "1.bmp", np.zeros((4, 4, 3), np.uint8)), tmp_path / "2.bmp"
+    link.symlink_to(image)
+    assert find_images((tmp_path, link)) == [image, link]
 
 
 @pytest.mark.parametrize(
