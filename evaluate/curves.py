@@ -94,7 +94,7 @@ def _reliability(axes: Axes, found: Reliability, form: str, colour: str, label: 
 @matplotlib.rc_context(STYLE)
 def draw_decision(found: dict[str, Predictions]) -> Figure:
     """Draw decision curves: net benefit of acting on each network's blasts, of acting on all, and on none."""
-    figure = Figure(figsize=(4.8, 4.6), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(4.8, 5.2), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     thresholds = np.arange(1, 100) / 100
     labels = next(iter(found.values())).labels
@@ -111,7 +111,7 @@ def draw_decision(found: dict[str, Predictions]) -> Figure:
     axes.set_xlabel("threshold probability: P(blast) from which one would act")
     axes.set_ylabel("net benefit (blasts found per cell, less false alarms)")
     axes.set_title("Decision curve")
-    axes.legend(loc="lower left")
+    figure.legend(loc="outside lower center", ncols=3)  # inside it would lie on a curve: they fill the axes
     return figure
 
 
