@@ -6,7 +6,8 @@
 Chains: every one reads BMPs, normalises, crops and resizes, and writes a WebDataset tar, in a process of its own on one
 core; then in two processes at once, half of the cells each. Best of the repeats, chains in turn, so that a slow moment
 of the machine meets them all. Ratio: chain / ours with the same stain method. Whole builds: the command, from start to
-end, with all its processes watched.
+end, with all its processes watched. Their ratio: torchstain numpy's time a cell on one core, halved (the best that two
+cores could do: the peer is not timed in whole builds), to the command's with two workers.
 """
 
 import os
@@ -176,7 +177,10 @@ def _whole_builds(cells: Sequence[Cell], command: Bench, scratch: Path, one: dic
                 found = whole_build.run(data, count, stain, 2, shards)
                 table.add_row(stain, str(count), cache, *_whole_row(found, one.get(f"torchstain numpy {stain}")))
     Console(width=110).print(table)
-    print("ratio: torchstain numpy on two cores, taken from the table of chains, to the whole command on two cores")
+    print(
+        "ratio: half of torchstain numpy's ms a cell and core (chains), as if two cores took half the time,"
+        " to the whole command's ms a cell with 2 workers"
+    )
 
 
 def _whole_row(found: whole_build.WholeBuild, peer: float | None) -> list[str]:
