@@ -41,6 +41,7 @@ class Classified:
     crop: NDArray[np.uint8]  # as the first network sees it
     opinions: dict[str, Opinion]  # by network
     ensemble: Opinion
+    classes: tuple[str, ...]  # names of labels 0 and 1
     concerns: tuple[Concern, ...]
     milliseconds: float  # crop and all networks
 
@@ -93,6 +94,7 @@ def classify(cell: CellImage, networks: Networks, source: str) -> Classified:
     began = time.perf_counter()
     crops: dict[Recipe, Crop] = {}
     opinions, found = {}, [Concern("format", note) for note in cell.notes]
+    classes = next(iter(networks.predictors.values())).card.classes
     for arch, predictor in networks.predictors.items():
         card = predictor.card
         if card.recipe not in crops:
@@ -104,7 +106,8 @@ def classify(cell: CellImage, networks: Networks, source: str) -> Classified:
     return Classified(
         crop=next(iter(crops.values())).image,
         opinions=opinions,
-        ensemble=_ensemble(list(opinions.values()), next(iter(networks.predictors.values())).card.classes),
+        ensemble=_ensemble(list(opinions.values()), classes),
+        classes=classes,
         concerns=tuple(found),
         milliseconds=1000 * (time.perf_counter() - began),
     )

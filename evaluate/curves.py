@@ -1,5 +1,7 @@
 """Curves over thresholds: ROC, precision-recall, reliability, decision curve, sensitivity and specificity."""
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -92,7 +94,7 @@ def _reliability(axes: Axes, found: Reliability, form: str, colour: str, label: 
 
 
 @matplotlib.rc_context(STYLE)
-def draw_decision(found: dict[str, Predictions]) -> Figure:
+def draw_decision(found: dict[str, Predictions], classes: Sequence[str]) -> Figure:
     """Draw decision curves: net benefit of acting on each network's blasts, of acting on all, and on none."""
     figure = Figure(figsize=(4.8, 5.2), dpi=DPI, layout="constrained")
     axes = figure.subplots()
@@ -108,7 +110,7 @@ def draw_decision(found: dict[str, Predictions]) -> Figure:
         axes.plot(thresholds, benefit, DASHES[name], color=COLOURS[name], label=name)
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.15 * max(highest, 0.1), 1.1 * max(highest, 0.1))
-    axes.set_xlabel("threshold probability: P(blast) from which one would act")
+    axes.set_xlabel(f"threshold probability: P({classes[1]}) from which one would act")
     axes.set_ylabel("net benefit (blasts found per cell, less false alarms)")
     axes.set_title("Decision curve")
     figure.legend(loc="outside lower center", ncols=3)  # inside it would lie on a curve: they fill the axes

@@ -119,9 +119,10 @@ def _draw(path: Path, classified: Classified, networks: Networks, picture: Path)
     from evaluate.figures import draw_activation  # matplotlib takes a second: a mistake is told before that
 
     maps = {
-        f"{arch}: {o.name} ({o.label}), P(blast) {o.probability:.3f}": (o.crop, o.evidence)
+        f"{arch}: {o.name} ({o.label}), P({classified.classes[1]}) {o.probability:.3f}": (o.crop, o.evidence)
         for arch, o in classified.opinions.items()
         if o.crop is not None and o.evidence is not None
     }
     dataset = next(iter(networks.predictors.values())).card.dataset
-    draw_activation(classified.crop, maps, f"{path.name} (networks trained on: {dataset})", picture)
+    title = f"{path.name} (networks trained on: {dataset})"
+    draw_activation(classified.crop, maps, classified.classes, title, picture)

@@ -88,7 +88,7 @@ def draw_gallery(
     for panel, error in zip(panels.flat, errors, strict=False):
         panel.imshow(np.concatenate(split_picture(pictures[error.picture])[: 1 + with_map], axis=1))
         who = f", subject {error.subject}" if error.subject else ""
-        verdict = f"{classes[error.label]}, called {classes[error.verdict]}: P(blast) {error.probability:.3f}"
+        verdict = f"{classes[error.label]}, called {classes[error.verdict]}: P({classes[1]}) {error.probability:.3f}"
         panel.set_title(f"{error.key}{who}\n{verdict}", fontsize=8)
     meaning = f"\nLeft the cell, right the {legend(classes)}" if with_map else ""
     figure.suptitle(f"{name}: the most confident errors{meaning}", fontsize=10)
@@ -98,10 +98,13 @@ def draw_gallery(
 Seen = tuple[NDArray[np.uint8], NDArray[np.float32]]  # a cell [size, size, 3] RGB, the evidence for a blast [h, w]
 
 
-def draw_activation(crop: NDArray[np.uint8], maps: dict[str, Seen], title: str, path: Path) -> None:
+def draw_activation(
+    crop: NDArray[np.uint8], maps: dict[str, Seen], classes: tuple[str, ...], title: str, path: Path
+) -> None:
     """Draw a cell, uint8 ``[size, size, 3]`` RGB, beside each network's evidence, with the scale of its colours.
 
-    ``maps`` holds, by caption, the cell as that network sees it and its evidence (``evidence_of``).
+    ``maps`` holds, by caption, the cell as that network sees it and its evidence (``evidence_of``); ``classes`` are the
+    names of labels 0 and 1.
     """
     figure = Figure(figsize=(3.1 * (1 + len(maps)), 3.9), dpi=DPI, layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, 1 + len(maps)))
@@ -111,7 +114,7 @@ def draw_activation(crop: NDArray[np.uint8], maps: dict[str, Seen], title: str, 
         panel.imshow(paint_evidence(seen, mean_evidence([evidence], MAP)))
         panel.set_title(caption, fontsize=9)
         bar = figure.colorbar(_scale(evidence), ax=panel, orientation="horizontal", shrink=0.8, pad=0.02, alpha=OPACITY)
-        bar.set_label("evidence: normal ← 0 → blast (log odds)", fontsize=7)
+        bar.set_label(f"evidence: {classes[0]} ← 0 → {classes[1]} (log odds)", fontsize=7)
         bar.ax.tick_params(labelsize=7)
     for panel in panels:
         panel.set_xticks([])

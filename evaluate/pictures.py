@@ -17,7 +17,7 @@ def draw_pictures(record: ReportRecord, found: dict[str, Predictions], gallery: 
         render(
             draw_reliability(networks), "reliability", f"Reliability diagrams of {names}, before and after temperature"
         ),
-        render(draw_decision(found), "decision", f"Decision curves of {names}"),
+        render(draw_decision(found, classes), "decision", f"Decision curves of {names}"),
         render(draw_thresholds(found, record), "thresholds", f"Sensitivity and specificity of {names} by threshold"),
     ]
     if all(network.scores.auroc.value is not None for network in networks.values()):

@@ -19,6 +19,7 @@ def describe_image(classified: Classified) -> dict[str, Any]:
     opinions = {**classified.opinions, "ensemble": classified.ensemble}
     return {
         "crop": _data_url(classified.crop),
+        "classes": list(classified.classes),
         "milliseconds": classified.milliseconds,
         "concerns": [{"kind": concern.kind, "text": concern.text} for concern in classified.concerns],
         "opinions": [_describe_opinion(name, opinion) for name, opinion in opinions.items()],

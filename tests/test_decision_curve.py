@@ -14,7 +14,7 @@ SAID = SimpleNamespace(labels=LABELS, probability=np.array([0.2, 0.9, 0.4, 0.6, 
 
 @pytest.mark.parametrize("count", [1, len(DASHES)])
 def test_the_legend_lies_beside_the_curves_and_inside_the_picture(count: int) -> None:
-    figure = draw_decision(dict.fromkeys(list(DASHES)[:count], SAID))
+    figure = draw_decision(dict.fromkeys(list(DASHES)[:count], SAID), ("normal", "blast"))
     png_bytes(figure)  # lays it out
     (legend,) = [*figure.legends, *filter(None, [axes.get_legend() for axes in figure.axes])]
     box = legend.get_window_extent()

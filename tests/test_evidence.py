@@ -111,14 +111,20 @@ def test_the_demo_s_scale_has_the_colours_of_its_map(
     assert drawn.get_alpha() == OPACITY
     assert np.abs(on_white[0] - 255 * (OPACITY * colours + 1 - OPACITY)).max() <= 1
     assert bar.get_xlabel() == "evidence: normal ← 0 → blast (log odds)"
+    bar = _demo_figure(cell, evidence, monkeypatch, tmp_path, ("HEM", "ALL")).axes[-1]
+    assert bar.get_xlabel() == "evidence: HEM ← 0 → ALL (log odds)"
 
 
 def _demo_figure(
-    cell: NDArray[np.uint8], evidence: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch, folder: Path
+    cell: NDArray[np.uint8],
+    evidence: NDArray[np.float32],
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    classes: tuple[str, ...] = ("normal", "blast"),
 ) -> Figure:
     drawn: list[Figure] = []
     monkeypatch.setattr(figures, "png_bytes", lambda figure: drawn.append(figure) or b"")
-    figures.draw_activation(cell, {"resnet18": (cell, evidence)}, "one", folder / "one.png")
+    figures.draw_activation(cell, {"resnet18": (cell, evidence)}, classes, "one", folder / "one.png")
     return drawn[0]
 
 

@@ -38,7 +38,7 @@ function row(opinion) {
 }
 
 function table(answer, name) {
-  const heads = ["network", "verdict", "P(blast)", "time"].map((text, column) =>
+  const heads = ["network", "verdict", `P(${answer.classes[1]})`, "time"].map((text, column) =>
     element("th", { scope: "col", class: ["", "", "meter", "time"][column] }, text));
   const caption = element("caption", { class: "hidden" }, `What each network says of ${name}: verdict, and probability of a blast`);
   return element("table", {}, caption, element("thead", {}, element("tr", {}, ...heads)),
@@ -54,7 +54,7 @@ function concerns(answer) {
 function showAnswer(article, title, name, answer) {
   const ensemble = answer.opinions.at(-1), networks = answer.opinions.slice(0, -1);
   const head = element("div", { class: "head" }, title, verdict(ensemble),
-    element("span", { class: "quiet" }, `ensemble, P(blast) ${percent(ensemble.probability)}`));
+    element("span", { class: "quiet" }, `ensemble, P(${answer.classes[1]}) ${percent(ensemble.probability)}`));
   const maps = networks.map((opinion) => picture("map", opinion.map,
     `Where ${opinion.network} looks in ${name}; its verdict is ${opinion.verdict}`, opinion.network));
   const pictures = element("div", { class: "pictures" },
