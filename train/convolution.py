@@ -1,8 +1,9 @@
 """Convolutions that train as matrix products on the CPU, where oneDNN's own weight gradients are slow.
 
-In bfloat16 oneDNN takes up to eight times as long for the weights' gradient of a small feature map as for the forward
-pass, though both do the same arithmetic. The same sums as one product over a matrix of patches run at the speed of a
-product (``benchmarks/convolution.py`` measures every layer). Source of the patches: Chellapilla, Puri & Simard, "High
+On processors with matrix tiles (AMX) oneDNN takes three to five times as long for the weights' gradient of a small
+feature map as for the forward pass, though both do the same arithmetic in bfloat16. The same sums as one product over a
+matrix of patches run at the speed of a product; without tiles both ways take the same time
+(``benchmarks/convolution.py`` measures every layer). Source of the patches: Chellapilla, Puri & Simard, "High
 performance convolutional neural networks for document processing", IWFHR 2006, section 3.
 """
 
