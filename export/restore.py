@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from contract.shard_reader import SplitReader
 from export.card import load_model
 from export.quantize import LEAST_AGREEMENT, calibration_sample, compare_decisions
 from export.source import Cells, Logits, logits_of, open_cells
-from export.unfold import BATCH, folded_weights, unfold
+from export.unfold import BATCH, Folded, folded_weights, unfold
 from train.checkpoint import save_checkpoint
 from train.normalise import Normalise
 from train.resnet import ResNet, build_resnet
@@ -40,18 +39,25 @@ def restore_file(file: Path, shards: tuple[Path, ...], out: Path) -> Path:
     """Write OUT/ARCH/best.pt of an exported file; returns its path.
 
     Raises ``UserError`` where the file is damaged or takes raw images, where no folder of ``shards`` holds the cells
-    that it was trained on, or where more than one in a hundred decisions on valid would change.
+    that it was trained on, where its weights do not fit, where more than one in a hundred decisions on valid would
+    change, or where OUT/ARCH/best.pt is there already.
     """
     data, model, card = load_model(file)
     if card.variant == "raw":
         raise UserError(f"{file}: takes raw images: restore model.onnx or model.int8.onnx, which hold the same network")
     card = on_shards(card, shards, file)
     cells = open_cells(shards, card)
-    assert cells is not None
-    found = restore(model, card, cells, logits_of(data, cells.valid))
+    assert cells is not None  # by that digest
+    path = out / card.arch / "best.pt"
+    if path.exists():
+        raise UserError(f"{path}: is there already, and may be a training's own: choose another --out")
+    try:
+        folded = folded_weights(model)  # first: what it refuses is never run
+        found = restore(folded, card, cells, logits_of(data, cells.valid))
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
     if found.agreement < LEAST_AGREEMENT:
         raise UserError(f"{file}: restored, only {found.agreement:.2%} of its decisions on valid stay: nothing written")
-    path = out / card.arch / "best.pt"
     save_checkpoint(path, checkpoint_card(card, data, found.accuracy), {"model": found.network.state_dict()})
     n = len(cells.valid)
     print(f"{path}: accuracy on valid {found.accuracy:.2%}, {found.agreement:.2%} of decisions as in {file} (n = {n})")
@@ -73,11 +79,11 @@ def on_shards(card: ModelCard, folders: tuple[Path, ...], file: Path) -> ModelCa
     raise UserError(f"{file}: --shards {named}: not of the cells, split and recipe of its training ({wanted})")
 
 
-def restore(model: onnx.ModelProto, card: ModelCard, cells: Cells, logits: Logits) -> Restored:
-    """The network of a file; ``logits`` are what the file says of valid, float32 ``[N, 2]``."""
+def restore(folded: Folded, card: ModelCard, cells: Cells, logits: Logits) -> Restored:
+    """The network of a file's weights; ``logits`` are what the file says of valid, float32 ``[N, 2]``."""
     network, normalise = build_resnet(card.arch, len(card.classes)).eval(), Normalise.of(card)
     images = _images(cells.train, calibration_sample(cells.train, CELLS))
-    unfold(network, folded_weights(model), normalise, images)
+    unfold(network, folded, normalise, images)
     said = [_logits(network, normalise, cells.valid, i) for i in range(0, len(cells.valid), BATCH)]
     found = torch.cat(said).numpy()
     decisions = [values[:, 1] > values[:, 0] for values in (logits, found)]

@@ -24,8 +24,11 @@ Folded = dict[str, tuple[Tensor, Tensor]]  # weight and bias of a layer, by its 
 def folded_weights(model: onnx.ModelProto) -> Folded:
     """The convolutions and the classifier ("fc") of a float32 or int8 graph, in float32.
 
-    Raises ``UserError`` where a tensor is missing.
+    Raises ``UserError`` where a tensor is missing, or lies in another file.
     """
+    for tensor in model.graph.initializer:
+        if tensor.data_location != onnx.TensorProto.DEFAULT or tensor.external_data:
+            raise UserError(f"the tensor {tensor.name!r} lies in another file: external data is refused")
     tensors = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in model.graph.initializer}
     makers = {output: node for node in model.graph.node for output in node.output}
     found: Folded = {}
@@ -94,7 +97,10 @@ def _values(name: str, tensors: dict[str, Tensor], makers: dict[str, onnx.NodePr
     """A constant of the graph, float32, dequantised where it is stored as integers."""
     if name in tensors:
         return tensors[name]
-    integers, scale, zero = (tensors[i] for i in makers[name].input)
+    parts = [tensors.get(part) for part in makers[name].input] if name in makers else []
+    if len(parts) != 3 or any(part is None for part in parts):
+        raise UserError(f"the tensor {name!r} is missing")
+    integers, scale, zero = (part for part in parts if part is not None)
     shape = (-1, *[1] * (integers.ndim - 1))
     return (integers.double() - zero.double().view(shape)).mul(scale.double().view(shape)).float()
 

@@ -156,8 +156,35 @@ def test_weights_of_another_network_are_refused(trained: ModelCard, shards: Path
     path = tmp_path / "model.onnx"
     graph = translate(build_resnet("resnet50").eval(), trained)
     path.write_bytes(finish(graph, trained, "float32"))
-    with pytest.raises(UserError, match="do not fit the network"):
+    with pytest.raises(UserError, match=r"model\.onnx: .* do not fit the network"):
         restore_file(path, (shards,), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["network.layer1.0.conv1.weight", "network.fc.bias"])
+def test_a_graph_without_its_tensors_is_refused(network: ResNet, trained: ModelCard, name: str) -> None:
+    graph = translate(network, trained)
+    (tensor,) = [t for t in graph.graph.initializer if t.name == name]
+    graph.graph.initializer.remove(tensor)
+    with pytest.raises(UserError, match=f"the tensor '{name}' is missing"):
+        folded_weights(graph)
+
+
+def test_external_data_is_refused(network: ResNet, trained: ModelCard) -> None:
+    graph = translate(network, trained)
+    graph.graph.initializer[0].external_data.add(key="location", value="weights.bin")
+    with pytest.raises(UserError, match="lies in another file: external data is refused"):
+        folded_weights(graph)
+
+
+def test_a_checkpoint_that_is_there_stays(network: ResNet, trained: ModelCard, shards: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(finish(translate(network, trained), trained, "float32"))
+    there = tmp_path / "out" / "resnet18" / "best.pt"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"a training's own")
+    with pytest.raises(UserError, match="is there already"):
+        restore_file(path, (shards,), tmp_path / "out")
+    assert there.read_bytes() == b"a training's own"
 
 
 def test_another_decision_writes_nothing(
