@@ -2,7 +2,7 @@
 
 On processors with matrix tiles (AMX) oneDNN takes three to five times as long for the weights' gradient of a small
 feature map as for the forward pass, though both do the same arithmetic in bfloat16. The same sums as one product over a
-matrix of patches run at the speed of a product; without tiles both ways take the same time
+matrix of patches run at the speed of a product; with AVX-512 alone both ways take the same time
 (``benchmarks/convolution.py`` measures every layer). Source of the patches: Chellapilla, Puri & Simard, "High
 performance convolutional neural networks for document processing", IWFHR 2006, section 3.
 """
