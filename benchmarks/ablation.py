@@ -174,7 +174,8 @@ def refuse_other(network: Network, manifest: Manifest, card: ModelCard, epochs: 
     ``epochs`` are those that it has finished; ``inside``: it was written inside the next one.
     """
     asked = {"manifest": manifest.digest, "size": network.recipe.size, "arch": network.config.arch}
-    there = {"manifest": card.manifest_digest, "size": card.recipe.size, "arch": card.arch} | card.training
+    there = {"manifest": card.manifest_digest, "size": card.recipe.size, "arch": card.arch}
+    there |= {"refit": False} | card.training  # networks of before there was a refit learned train alone
     other = [
         f"{k} {there.get(k)}, not {v}" for k, v in {**asked, **recipe_of(network.config)}.items() if there.get(k) != v
     ]
@@ -202,7 +203,7 @@ def rows(reader: SplitReader, manifest: Manifest, logits: Iterable[float]) -> pd
     identities = [manifest.identity(subject) for subject in reader.subjects]
     keys = [sample.key for sample in reader.samples]
     table = pd.DataFrame({"key": keys, "label": reader.labels, "logit": np.array([*logits]), "identity": identities})
-    return table.assign(unseen=reader.split.name == "valid")
+    return table.assign(unseen=reader.what == "valid")
 
 
 def cli() -> None:

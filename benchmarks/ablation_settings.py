@@ -35,6 +35,7 @@ NOT_SET = {
     "shards",
     "artifacts",
     "initial",
+    "refit",  # would learn the cells that are held out
     "seed",
     "workers",
     "cache",
@@ -64,7 +65,9 @@ class Network:
     @property
     def definition(self) -> str:
         """Eight hex digits over everything that decides the results, defaults included, but the seed and the fold."""
-        training = {k: v for k, v in recipe_of(self.config).items() if k != "seed"} | {"arch": self.config.arch}
+        training = {k: v for k, v in recipe_of(self.config).items() if k not in ("seed", "refit")} | {
+            "arch": self.config.arch
+        }
         return _digest(self.data, self.folds, self.recipe, training)
 
     @property

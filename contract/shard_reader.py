@@ -37,14 +37,14 @@ class Sample:
 
 
 class SplitReader:
-    """Random access to the samples of one split, in the manifest's order.
+    """Random access to the samples of one split, or of several together, in the manifest's order.
 
     ``SplitReader(folder, manifest, "train")`` hashes each shard once, and raises ``UserError`` that names
     the shard when its bytes, members or counts are not those that the manifest lists.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, split: str) -> None:
-        self.split = manifest.split(split)
+    def __init__(self, folder: Path, manifest: Manifest, *splits: str) -> None:
+        self.splits = splits
         self.recipe = manifest.recipe
         self.size = manifest.recipe.size
         self.folder = folder
@@ -52,18 +52,24 @@ class SplitReader:
         self._maps: dict[str, mmap.mmap | bytes] = {}
         self._opened: dict[str, tuple[int, ...]] = {}  # which file each verified shard was
         for shard in manifest.shards:
-            if shard.split == split:
+            if shard.split in splits:
                 self.samples += self._open(shard)
         _refuse_shared_keys(self.samples)
-        if len(self.samples) != self.split.samples:
-            found = f"the shards hold {len(self.samples)} samples of the split {split!r}"
-            raise UserError(f"{folder / NAME}: {found}, it says {self.split.samples}")
+        listed = sum(manifest.split(split).samples for split in splits)
+        if len(self.samples) != listed:
+            found = f"the shards hold {len(self.samples)} samples of the split {self.what!r}"
+            raise UserError(f"{folder / NAME}: {found}, it says {listed}")
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": {}}  # a loader's worker process maps the verified files again
+
+    @property
+    def what(self) -> str:
+        """The split's name; of several, "train + valid"."""
+        return " + ".join(self.splits)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:

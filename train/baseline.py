@@ -72,7 +72,7 @@ class Measurer:
         """Float64 ``[n, 16]`` of a split, in its order; raises ``UserError`` for an image of background alone."""
         recipe = reader.recipe.to_json()
         rows = []
-        for position in tqdm(range(len(reader)), unit="cell", desc=reader.split.name, disable=None):
+        for position in tqdm(range(len(reader)), unit="cell", desc=reader.what, disable=None):
             key = (recipe, str(reader.info(position).get("sha256")))
             if key not in self.known:
                 try:

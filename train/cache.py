@@ -42,7 +42,7 @@ class RamCache:
 
     def __init__(self, reader: SplitReader) -> None:
         shape = (len(reader), reader.size, reader.size, 3)
-        purpose = f"--cache ram for the split {reader.split.name!r} ({len(reader)} samples)"
+        purpose = f"--cache ram for the split {reader.what!r} ({len(reader)} samples)"
         remedy = "--cache none, or a larger /dev/shm (docker run --shm-size)"
         self.images = SharedArray(shape, np.uint8, purpose, remedy)
         self.kept = np.zeros(len(reader), bool)
@@ -83,7 +83,7 @@ def empty_on_device(reader: SplitReader, device: torch.device) -> Tensor:
         free, needed = torch.cuda.mem_get_info(device)[0], int(np.prod(shape))
         if needed > free:
             raise UserError(
-                f"--cache device for the split {reader.split.name!r} ({len(reader)} samples) needs "
+                f"--cache device for the split {reader.what!r} ({len(reader)} samples) needs "
                 f"{needed / 2**20:,.1f} MiB, the GPU has {free / 2**20:,.1f} MiB free: --cache ram or --cache none"
             )
     return torch.empty(shape, dtype=torch.uint8, device=device)

@@ -48,6 +48,7 @@ class Config:
     initial: Path | None = (
         None  # checkpoint of the same network and split to start from, say of smaller images; None: random
     )
+    refit: bool = False  # learn valid too, for a last training with settings that are chosen: the last epoch counts
     seed: int = 0  # of weights, order of samples and augmentation
     workers: int = 0  # loader processes; batches do not depend on it
     cache: Literal["none", "ram", "device"] = "none"  # keep decoded samples in shared memory, or on the GPU
@@ -70,6 +71,8 @@ class Config:
         _require(self, "0 or more", lambda v: 0 <= v < float("inf"), *amounts, "erode", "checkpoint_every")
         if self.arch == "all" and self.initial is not None:
             raise UserError(f"--arch all --initial {self.initial}: it is of one network: train that one by its name")
+        if self.refit and self.patience:
+            raise UserError(f"--refit --patience {self.patience}: valid is learned, so nothing tells when to stop")
         if self.blur + self.sharpen > 1:
             raise UserError(f"--blur {self.blur} and --sharpen {self.sharpen}: shares of images, above 1 together")
         if self.blur_sigma > 10:

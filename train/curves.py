@@ -42,8 +42,10 @@ def _draw_curves(axes: Axes, arch: str, history: list[Epoch]) -> None:
     marker = "o" if len(history) < 3 else None
     colour = COLOURS.get(arch, "#009E73")
     train = [100 * row.train_accuracy for row in history]
-    valid = [100 * row.valid_accuracy for row in history]
     axes.plot(epochs, train, "--", marker=marker, color=colour, alpha=0.6, label=f"{arch} training phase")
+    if not history[-1].validated:
+        return
+    valid = [100 * row.valid_accuracy for row in history]
     axes.plot(
         epochs, valid, "-", marker=marker, color=colour, label=f"{arch} testing phase (valid, max {max(valid):.1f})"
     )

@@ -92,13 +92,15 @@ class Batches(DataLoader[Batch]):
         return ["" if position == PAD else self.reader.samples[position].key for position in part.tolist()]
 
 
-def open_labelled(folder: Path, manifest: Manifest, split: str) -> SplitReader:
-    """Open a split for training or validation; raises ``UserError`` where it has no labels or no samples."""
-    if not manifest.split(split).labelled:
-        raise UserError(f"{folder}: the split {split!r} has no labels: a network cannot be trained on it")
-    if not manifest.split(split).samples:
-        raise UserError(f"{folder}: the split {split!r} is empty: all its cells were left out: build the shards anew")
-    return SplitReader(folder, manifest, split)
+def open_labelled(folder: Path, manifest: Manifest, *splits: str) -> SplitReader:
+    """Open splits, together, to train on or to score; raises ``UserError`` where one has no labels or no samples."""
+    for split in splits:
+        if not manifest.split(split).labelled:
+            raise UserError(f"{folder}: the split {split!r} has no labels: a network cannot be trained on it")
+        if not manifest.split(split).samples:
+            said = "all its cells were left out: build the shards anew"
+            raise UserError(f"{folder}: the split {split!r} is empty: {said}")
+    return SplitReader(folder, manifest, *splits)
 
 
 def train_batches(

@@ -17,7 +17,10 @@ NAME = "history.csv"
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row: the training phase sees augmented images and current weights, the testing phase EMA weights on valid."""
+    """One row: the training phase sees augmented images and current weights, the testing phase EMA weights on valid.
+
+    In a refit (``--refit``), which learns valid too, there is no testing phase: its columns are NaN.
+    """
 
     epoch: int  # counted from 1
     train_loss: float
@@ -32,6 +35,11 @@ class Epoch:
     images_per_second: float  # of the training phase
 
     @property
+    def validated(self) -> bool:
+        """Whether there was a testing phase."""
+        return not math.isnan(self.valid_accuracy)
+
+    @property
     def metrics(self) -> dict[str, float]:
         """Those on valid, by name, as a model card holds them: what is not defined is left out."""
         found = {name: value for name, value in vars(self).items() if name.startswith("valid_")}
@@ -41,8 +49,11 @@ class Epoch:
 def best_epoch(history: list[Epoch]) -> Epoch:
     """The epoch of highest accuracy on valid; ties go to the lower loss, then to the earlier epoch.
 
-    While sizes grow, epochs of the largest size so far count alone: only they know the cells' full scale.
+    While sizes grow, epochs of the largest size so far count alone: only they know the cells' full scale. Without a
+    testing phase (a refit) it is the last one.
     """
+    if not history[-1].validated:
+        return history[-1]
     largest = max(row.size for row in history)
     return min((row for row in history if row.size == largest), key=lambda row: (-row.valid_accuracy, row.valid_loss))
 

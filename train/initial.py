@@ -20,8 +20,9 @@ def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
 
     Where they began with weights of an earlier run themselves, it says so of those too, the latest first.
 
-    Raises ``UserError`` for a checkpoint of another network, of other classes, or of another split of the data: it may
-    have learned cells that are judged here. The size of its images may be another.
+    Raises ``UserError`` for a checkpoint of another network, of other classes, or of another split of the data, and for
+    a refit's where this run is none: it may have learned cells that are judged here. The size of its images may be
+    another.
     """
     path = config.initial
     if path is None:
@@ -33,6 +34,8 @@ def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
     split = str(card.training.get("source_digest", "unknown"))
     then = {"arch": card.arch, "classes": card.classes, "split": split[:12]}
     differing = [f"{name} {then[name]} -> {now[name]}" for name in now if then[name] != now[name]]
+    if card.training.get("refit") and not config.refit:
+        raise UserError(f"--initial {path}: learned valid too (--refit): nothing would be left to judge this run by")
     if differing:
         raise UserError(f"--initial {path}: cannot be started from, these differ: {', '.join(differing)}")
     load_weights(network, state, path)

@@ -1,5 +1,6 @@
 """What a run shows while it goes on: a progress bar, a line an epoch, and curves for TensorBoard."""
 
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,17 +57,20 @@ def show(run: Run, writer: SummaryWriter | None) -> None:
         return
     row = run.history[-1]
     for name, field in CURVES.items():
-        writer.add_scalar(name, getattr(row, field), row.epoch)
+        if math.isfinite(getattr(row, field)):
+            writer.add_scalar(name, getattr(row, field), row.epoch)
     writer.flush()
     print(f"{run.config.arch} epoch {row.epoch}/{all_epochs(run.config)}: {summary(row)}", flush=True)
 
 
 def summary(row: Epoch) -> str:
     """An epoch in one line."""
+    speed = f"{row.size} px, {row.images_per_second:.0f} images/s, {row.seconds:.0f} s"
+    if not row.validated:
+        return f"train + valid {row.train_accuracy:.2%} (loss {row.train_loss:.4f}), not validated, {speed}"
     return (
         f"train {row.train_accuracy:.2%}, valid {row.valid_accuracy:.2%} (AUROC {row.valid_auroc:.4f}, "
-        f"F1 {row.valid_f1:.4f}; loss {row.train_loss:.4f}, {row.valid_loss:.4f}), {row.size} px, "
-        f"{row.images_per_second:.0f} images/s, {row.seconds:.0f} s"
+        f"F1 {row.valid_f1:.4f}; loss {row.train_loss:.4f}, {row.valid_loss:.4f}), {speed}"
     )
 
 

@@ -24,7 +24,7 @@ from train.resume import save_epoch, save_step, start
 from train.run import Phase, Run
 from train.run_record import write_run_record
 from train.schedule import all_epochs, learning_rate_of_step
-from train.scores import Scores, score
+from train.scores import NO_SCORES, Scores, score
 
 
 def train(config: Config, processes: Processes | None = None) -> Path:
@@ -50,7 +50,7 @@ def train_epochs(run: Run) -> None:
         while not finished(run.history, run.config):
             phase = run.phase or run.new_phase(len(run.history) + 1)
             train_epoch(run, phase, interruption)
-            scores = evaluate(run, run.ema.model, phase.size)
+            scores = evaluate(run, run.ema.model, phase.size) if run.valid_split else NO_SCORES
             run.history.append(row_of(run, phase, scores))
             save_epoch(run)
             show(run, writer)

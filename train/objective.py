@@ -1,5 +1,7 @@
 """The loss of a batch: cross-entropy with soft targets."""
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -23,9 +25,9 @@ def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None, smoot
     return -(weighted * functional.log_softmax(logits, dim=1)).sum()
 
 
-def class_weights(manifest: Manifest) -> Tensor:
-    """Inverse class frequency of the training split, float ``[2]`` with a mean of 1 over the samples."""
-    shards = [shard for shard in manifest.shards if shard.split == "train"]
+def class_weights(manifest: Manifest, splits: Collection[str] = ("train",)) -> Tensor:
+    """Inverse class frequency of the splits that are learned, float ``[2]`` with a mean of 1 over the samples."""
+    shards = [shard for shard in manifest.shards if shard.split in splits]
     counts = [sum(shard.class_counts[label] for shard in shards) for label in (0, 1)]
     if 0 in counts:
         raise UserError(f"--class-weights: the training split has no {manifest.classes[counts.index(0)]} cells")

@@ -49,7 +49,8 @@ def start(run: Run) -> bool:
 
 def save_epoch(run: Run) -> None:
     """Write last.pt, history.csv and, after the best epoch so far, best.pt (EMA weights alone)."""
-    check_weights(run, f"after epoch {len(run.history)}", run.history[-1].valid_loss)
+    last = run.history[-1]
+    check_weights(run, f"after epoch {last.epoch}", 0.0 if run.valid_split is None else last.valid_loss)
     run.phase = None
     if run.processes.first:
         if best_epoch(run.history) is run.history[-1]:
@@ -143,7 +144,7 @@ def _differences(card: ModelCard, run: Run) -> list[str]:
     now["the shards' manifest"] = run.manifest.digest[:12]
     then: dict[str, Any] = {"arch": card.arch, "classes": card.classes}
     then["the shards' manifest"] = card.manifest_digest[:12]
-    now, then = now | run.recipe, then | {"initial": ""} | card.training | {"cycles": _cycles(card)}
+    now, then = now | run.recipe, then | {"initial": "", "refit": False} | card.training | {"cycles": _cycles(card)}
     if isinstance(then["cycles"], int) and now["cycles"] > then["cycles"]:
         del now["cycles"]  # what is there is the beginning of the longer run
     return [f"{name} {then.get(name)} -> {value}" for name, value in now.items() if then.get(name) != value]

@@ -55,9 +55,10 @@ class Run:
         self.folder = config.artifacts / config.arch
         self.manifest: Manifest = load_manifest(config.shards)
         self.device = pick_device(config.device, self.processes.local_rank)
-        self.train_split = open_labelled(config.shards, self.manifest, "train")
-        self.valid_split = open_labelled(config.shards, self.manifest, "valid")
-        splits = (self.train_split, self.valid_split)
+        learned = ("train", "valid") if config.refit else ("train",)
+        self.train_split = open_labelled(config.shards, self.manifest, *learned)
+        self.valid_split = None if config.refit else open_labelled(config.shards, self.manifest, "valid")
+        splits = [split for split in (self.train_split, self.valid_split) if split is not None]
         self.caches = [open_cache(config.cache, split, self.device, config.workers) for split in splits]
         torch.manual_seed(config.seed)
         model = build_resnet(config.arch).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -72,7 +73,7 @@ class Run:
         pixels = self.manifest.pixels
         self.normalise = Normalise(pixels.mean, pixels.std, config.standardise).to(self.device)
         self.augment = Augment.of(config)
-        self.loss_weights = class_weights(self.manifest).to(self.device) if config.class_weights else None
+        self.loss_weights = class_weights(self.manifest, learned).to(self.device) if config.class_weights else None
         self.history: list[Epoch] = []
         self.phase: Phase | None = None  # of an epoch that a resumed run goes on with
         self.saved_at = time.monotonic()  # when the last checkpoint was written
@@ -158,7 +159,8 @@ class Run:
         )
 
     def valid_batches(self) -> Batches:
-        """This process's batches of the validation split."""
+        """This process's batches of the validation split; there is none in a refit."""
+        assert self.valid_split is not None
         return valid_batches(
             self.valid_split,
             self.config.batch_size,

@@ -20,6 +20,9 @@ class Scores:
     f1: float  # of both classes, weighted by their numbers of samples
 
 
+NO_SCORES = Scores(math.nan, math.nan, math.nan, math.nan)  # of a refit, which has learned the validation split
+
+
 def score(logits: Tensor, labels: Tensor) -> Scores:
     """Score ``logits`` float ``[N, 2]`` against ``labels`` int64 ``[N]``, in float64."""
     logits, labels = logits.double().cpu(), labels.cpu()

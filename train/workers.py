@@ -90,7 +90,7 @@ def _refuse_dead(workers: dict[int | None, BaseProcess], reader: SplitReader, st
         if process.exitcode:
             said = status.array
             positions = [int(position) for number, position in said.tolist() if number == pid and position != PAD]
-            where = f"{reader.name(positions[0])}: a worker" if positions else f"split {reader.split.name!r}: a worker"
+            where = f"{reader.name(positions[0])}: a worker" if positions else f"split {reader.what!r}: a worker"
             raise UserError(
                 f"{where} of the loader {_cause(process.exitcode)} here; where memory ran out, use fewer --workers"
             )
