@@ -22,6 +22,9 @@ LIMITS = (
     "epoch, temperature and threshold are chosen on the validation split, so its metrics are a little optimistic",
     "where people are shared between training and validation, the metrics say nothing about people never seen",
 )
+REFIT_LIMIT = (  # in place of the second limit, of a network that learned the validation split as well
+    "it learned the validation split too: temperature, threshold and metrics are of the same training without it"
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,17 @@ class ModelCard:
             raise UserError(f"threshold {self.threshold}: must be between 0 and 1")
         check_classes(self.classes)
         PixelStatistics(self.mean, self.std)  # checks them
+
+    @property
+    def refit(self) -> bool:
+        """Whether it learned the validation split too (``train --refit``): nothing labelled is left to judge it by."""
+        return bool(self.training.get("refit"))
+
+    @property
+    def measured_on(self) -> str:
+        """What the metrics are of, in words."""
+        found = f"the validation split (n = {self.samples or 'unknown'})"
+        return f"{found}, by the same training without it" if self.refit else found
 
     def to_json(self) -> str:
         return to_json(self)

@@ -10,6 +10,7 @@ import tyro
 # imported: scikit-learn and matplotlib take seconds to import, and not every command needs them.
 COMMANDS = {
     "run": ("evaluate.report", "Report", "report"),
+    "answers": ("evaluate.answers", "Answers", "answer"),
     "page": ("evaluate.report", "Page", "page"),
     "summary": ("evaluate.summary", "Summary", "print_summary"),
     "submit": ("evaluate.kaggle", "Submit", "submit"),

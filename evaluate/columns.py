@@ -112,11 +112,12 @@ def _speaker(columns: Columns, name: str, artifacts: Path) -> Speaker:
     if columns.baseline and name == BASELINE:
         made = columns.baseline.card
         return Speaker(name, made.threshold, "chosen beforehand", baseline=made)
-    card, file = columns.networks[name].card, _model_file(columns, name, artifacts)
+    card, file = columns.networks[name].card, model_file(columns, name, artifacts)
     return Speaker(name, card.threshold, card.operating_point, card.temperature, file)
 
 
-def _model_file(columns: Columns, name: str, artifacts: Path) -> ModelFile:
+def model_file(columns: Columns, name: str, artifacts: Path) -> ModelFile:
+    """The ONNX file of a network, as a record names it."""
     predictor = columns.networks[name]
     return ModelFile(
         path=predictor.path.relative_to(artifacts).as_posix(),

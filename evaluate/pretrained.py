@@ -88,7 +88,7 @@ def open_or_pretrained(artifacts: Path, shards: Sequence[Path], device: str, thr
         _check(FOLDER / arch / CARD, predictor)
         card = predictor.card
         accuracy = card.metrics.get("valid_accuracy")
-        found = f", accuracy on valid {accuracy:.1%}, n = {card.samples}" if accuracy is not None else ""
+        found = f", accuracy {accuracy:.1%} on {card.measured_on}" if accuracy is not None else ""
         print(
             f"note: {artifacts}: no exported network there (make train, make export): the pretrained {arch} of "
             f"{predictor.path} answers instead (int8, trained on {card.dataset}{found})",

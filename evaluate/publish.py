@@ -3,12 +3,9 @@
 Everything is read and checked before the first file is written; all are written beside their places, then renamed.
 """
 
-import csv
 import hashlib
-import io
 import re
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +14,19 @@ from contract.baseline import NAME as BASELINE
 from contract.errors import UserError
 from contract.files import read_bytes
 from contract.publish import publish_bytes
+from evaluate.answer_tables import HEADER, published, submission
 from evaluate.paper import check_history
-from evaluate.predictions import Predictions, read_predictions
+from evaluate.predictions import read_predictions
+from evaluate.publish_refit import COUNTERPART, refit_files
 from evaluate.report_record import AGAIN, ARCHS, ENSEMBLE, ModelFile, ReportRecord, load_record
 from evaluate.submission import submission_name
 
 WANTED = (*ARCHS, ENSEMBLE, BASELINE)
 STAGES = ("first", "second", "third")  # folders of earlier trainings, below the artifacts, as `make course` names them
 KINDS = ("submission", "predictions", "history", "confusion")
-OURS = re.compile(rf"({'|'.join(KINDS)})_({'|'.join(WANTED)})(_({'|'.join(STAGES)}))?\.(csv|png)")
+PARTS = (*STAGES, "refit", COUNTERPART)
+OURS = re.compile(rf"({'|'.join(KINDS)})_({'|'.join(WANTED)})(_({'|'.join(PARTS)}))?\.(csv|png)")
 OF_A_SPLIT = re.compile(rf".+_({'|'.join(WANTED)})\.csv")  # "external_resnet18.csv", where its header is HEADER
-HEADER = ("ID", "label", "probability")
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,15 @@ class Publish:
 
     artifacts: Path = Path("artifacts")  # folder of the networks and their report
     out: Path = Path("docs/results/course")  # folder to write
+    refit: Path | None = None  # folder of refits: their answers (python -m evaluate answers) stand in for the report's
     incomplete: bool = False  # also where a network, the ensemble or the baseline is missing
 
 
 def publish(command: Publish) -> Path:
     """Write the files, remove those of columns that are no longer there, and return the folder.
 
-    Raises ``UserError`` where the report is not of the networks that lie there now, or something is missing.
+    Raises ``UserError`` where the report is not of the networks that lie there now, something is missing, or the
+    answers of refits do not fit the report.
     """
     report = command.artifacts / "report"
     record = load_record(report)
@@ -55,23 +56,11 @@ def publish(command: Publish) -> Path:
     files = _figures(record, report) | _histories(record, command.artifacts)
     for name in record.networks:
         files |= _answers(record, report, name)
+    if command.refit is not None:
+        files |= refit_files(record, report, command.refit)
     _swap(files, command.out)
     print(f"{command.out}: {len(files)} files; {record.dataset.name}, split by {record.dataset.split_by}")
     return command.out
-
-
-def table(found: Predictions) -> str:
-    """``ID,label,probability``: the verdict and the calibrated probability of each cell, in the file's order."""
-    rows = zip(found.cells.ids, found.verdicts.tolist(), (f"{p:.6f}" for p in found.probability), strict=True)
-    return _csv(HEADER, rows)
-
-
-def _csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _refuse_stale(record: ReportRecord, artifacts: Path) -> None:
@@ -122,16 +111,14 @@ def _earlier_histories(arch: str, file: ModelFile, artifacts: Path) -> dict[str,
 
 def _answers(record: ReportRecord, report: Path, name: str) -> dict[str, bytes]:
     """Of every unlabelled split: ``predictions_NAME.csv`` of test, ``<split>_NAME.csv`` of any other."""
-    files = {}
+    files: dict[str, bytes] = {}
     for split in record.networks[name].unlabelled:
         found = read_predictions(report / f"predictions_{split}_{name}.csv")
-        files[f"{'predictions' if split == 'test' else split}_{name}.csv"] = table(found).encode()
         path = report / submission_name(split, name)
         submitted = read_bytes(path, AGAIN)
-        if submitted != _csv(("ID", "label"), zip(found.cells.ids, found.verdicts.tolist(), strict=True)).encode():
+        if submitted != submission(found):
             raise UserError(f"{path}: does not say what the predictions do: {AGAIN}")
-        if split == "test":
-            files[f"submission_{name}.csv"] = submitted
+        files |= published(split, name, found)
     return files
 
 

@@ -1,6 +1,5 @@
 """`python evaluate/run.py`: predict with every exported network, score, draw, and write one folder with one page."""
 
-import tempfile
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import Literal
 
 from contract.errors import UserError
 from contract.files import read_bytes
-from contract.manifest import Manifest
 from contract.publish import publish_bytes
+from evaluate.answer_files import check_orders, check_writable, csv_files
 from evaluate.columns import Columns, Opening, open_columns, picture_of, predict_columns, score_columns
 from evaluate.gallery import confident_errors, split_picture
 from evaluate.mistakes import draw_mistakes
@@ -19,10 +18,9 @@ from evaluate.rendering import png_bytes
 from evaluate.report_page import PAGE, render_page
 from evaluate.report_record import AGAIN, METRICS, ReportRecord, load_record
 from evaluate.scoring import build_record
-from evaluate.shard_folders import ShardFolder, open_folders
+from evaluate.shard_folders import open_folders
 from evaluate.sheets import redraw_sheets
 from evaluate.split_prediction import SplitPrediction
-from evaluate.submission import check_wanted, plain, submission_name, submission_text, wanted_order
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,11 @@ def report(command: Report) -> Path:
         raise UserError(f"--split {command.split}: its labels are unknown, nothing can be scored on it")
     how = Opening(command.device, command.workers, command.orientations, command.baseline, command.allow_other_data)
     columns = open_columns(command.artifacts, folders, how)
+    _refuse_refits(columns, command.split)
     splits = [command.split, *(split.name for split in manifest.splits if not split.labelled)]
-    _check_orders(first, splits, columns.names)
+    check_orders(first, splits, columns.names)
     folder = command.artifacts / "report"
-    _check_writable(folder)
+    check_writable(folder)
     said = {split: predict_columns(columns, split) for split in splits}
     found = {split: columns_said for split, (columns_said, _) in said.items()}
     networks = score_columns(columns, found, command.split, command.artifacts)
@@ -72,7 +71,7 @@ def report(command: Report) -> Path:
         manifest, command.split, networks, found[command.split], subjects, command.artifacts, command.orientations
     )
     gallery = _gallery(columns, said[command.split][1], record, found[command.split])
-    _publish(folder, record, found[command.split], _csvs(manifest, command.split, found) | gallery)
+    _publish(folder, record, found[command.split], csv_files(manifest, command.split, found) | gallery)
     return folder
 
 
@@ -117,36 +116,16 @@ def _kept_picture(folder: Path, name: str) -> bytes:
     return data
 
 
-def _check_orders(shards: ShardFolder, splits: list[str], names: list[str]) -> None:
-    """Every test CSV can be answered: said before minutes of prediction, not after."""
-    for split in splits:
-        if not shards.manifest.split(split).labelled:
-            for name in names:
-                check_wanted(wanted_order(shards.manifest, split, name), shards.cells(split).ids)
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
-
-
-def _csvs(manifest: Manifest, scored: str, columns: dict[str, dict[str, Predictions]]) -> dict[str, bytes]:
-    """Predictions of every split, and submissions of the unlabelled ones, by file name."""
-    files = {}
-    for split, said in columns.items():
-        for name, found in said.items():
-            ordered = found
-            if split != scored:
-                wanted = wanted_order(manifest, split, name)
-                ordered = found.in_order(wanted.ids)
-                verdicts = dict(zip(map(plain, found.cells.ids), found.verdicts.tolist(), strict=True))
-                file = submission_name(split, name)
-                files[file] = submission_text(wanted, verdicts, file).encode()
-            files[f"predictions_{split}_{name}.csv"] = ordered.to_csv().encode()
-    return files
+def _refuse_refits(columns: Columns, split: str) -> None:
+    """A network that learned valid too (``train --refit``) has no score on the cells of its own data."""
+    source = columns.folders[0].manifest.source_digest
+    for name, predictor in columns.networks.items():
+        card = predictor.card
+        if card.refit and split in ("train", "valid") and card.training.get("source_digest", source) == source:
+            raise UserError(
+                f"{predictor.path}: {name} learned valid too (train --refit): its score on {split} would only say how "
+                "well cells are remembered; for its submissions: python -m evaluate answers"
+            )
 
 
 def _gallery(

@@ -70,7 +70,7 @@ def _card_rows(predictor: Predictor) -> list[tuple[str, str]]:
         ("temperature", f"{card.temperature:.3f}" + (" (not calibrated)" if card.temperature == 1 else "")),
         ("threshold", f"{card.threshold:.3f} ({card.operating_point})"),
         *metrics,
-        ("measured on", f"the validation split, n = {card.samples}" if card.samples else "the validation split"),
+        ("measured on", card.measured_on),
         ("versions", ", ".join(f"{name} {version}" for name, version in card.versions.items())),
     ]
 

@@ -54,7 +54,7 @@ def card_text(card: ModelCard, name: str) -> str:
             f"ONNX opset {card.opset}, IR {card.ir}; float32 layers of int8: {', '.join(card.float_layers) or '-'}",
         ],
         "Intended use and limits": [card.intended_use, *card.limits],
-        f"On the validation split (n = {card.samples or 'unknown'}; 95 % intervals of images as if independent)": [
+        f"On {card.measured_on}; 95 % intervals of images as if independent": [
             _metric(name, value, card.intervals) for name, value in card.metrics.items()
         ],
         "Compared before it was published": [

@@ -27,6 +27,7 @@ class Export:
     artifacts: Path = Path("artifacts")  # folder of the trained networks
     shards: tuple[Path, ...] = (Path("shards"),)  # folders of shards: calibrated and compared on a network's own ones
     data: Path | None = None  # folder of the raw images; model.raw.onnx is compared with the builder on those of valid
+    counterpart: Path | None = None  # of a refit: folder of the exported network that the same training made without it
     operating_point: str = "default"  # threshold: default (0.5), balanced, or the least sensitivity, such as 0.95
     int8: bool = True  # also model.int8.onnx, where it decides as model.onnx does
     raw: bool = True  # also model.raw.onnx, which takes raw images
@@ -61,7 +62,10 @@ def main() -> None:
     point = read_operating_point(command.operating_point)
     archs = [command.arch] if command.arch != "all" else _trained(command.artifacts)
     for arch in archs:
-        export_network(arch, Plan(command.artifacts, command.shards, command.data, point, command.int8, command.raw))
+        plan = Plan(
+            command.artifacts, command.shards, command.data, point, command.int8, command.raw, command.counterpart
+        )
+        export_network(arch, plan)
 
 
 def _trained(artifacts: Path) -> list[str]:

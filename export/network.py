@@ -7,6 +7,7 @@ from contract.errors import UserError
 from contract.model_card import ModelCard
 from contract.publish import publish_bytes
 from export.calibrate import OperatingPoint, choose_threshold, fit_temperature, probabilities
+from export.counterpart import calibrated_by
 from export.graph import finish, translate
 from export.source import Cells, Logits, Source, logits_of, open_cells
 from export.variants import make_float32, make_int8, make_raw, scored
@@ -24,6 +25,7 @@ class Plan:
     point: OperatingPoint
     int8: bool
     raw: bool
+    counterpart: Path | None = None  # folder of the network that calibrates a refit
 
 
 def export_network(arch: str, plan: Plan) -> None:
@@ -48,16 +50,23 @@ def export_network(arch: str, plan: Plan) -> None:
 def _open(arch: str, plan: Plan) -> Source:
     """The network with its calibrated card; uncalibrated, and a note says so, without its own shards."""
     card, network = _load(arch, plan.artifacts)
+    if card.refit or plan.counterpart is not None:
+        card = calibrated_by(plan.counterpart, card, plan.point)
     cells = open_cells(plan.shards, card)
+    if cells is None and card.refit:
+        raise UserError(f"{arch}: a refit is compared on its own shards: not in {_named(plan)}")
     if cells is None:
         _refuse_without_cells(plan)
-        named = ", ".join(map(str, plan.shards)) or "no folder"
-        print(f"note: {arch}: its own shards are not in {named}: not calibrated, no int8")
+        print(f"note: {arch}: its own shards are not in {_named(plan)}: not calibrated, no int8")
     graph = translate(network, card)
     if cells is None:
         return Source(card, network, graph, None, None)
     logits = logits_of(finish(graph, card, "float32"), cells.valid)
-    return Source(_calibrate(card, logits, cells, plan.point), network, graph, cells, logits)
+    return Source(card if card.refit else _calibrate(card, logits, cells, plan.point), network, graph, cells, logits)
+
+
+def _named(plan: Plan) -> str:
+    return ", ".join(map(str, plan.shards)) or "no folder"
 
 
 def _load(arch: str, artifacts: Path) -> tuple[ModelCard, ResNet]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from contract.errors import UserError
 from contract.manifest import load_manifest
-from contract.model_card import ModelCard
+from contract.model_card import LIMITS, ModelCard
 from contract.shard_reader import SplitReader
 from export.card import load_model
 from export.quantize import LEAST_AGREEMENT, calibration_sample, compare_decisions
@@ -96,7 +96,8 @@ def checkpoint_card(card: ModelCard, data: bytes, accuracy: float) -> ModelCard:
     source = f"{card.variant} file, SHA-256 {hashlib.sha256(data).hexdigest()}"
     earlier = card.training.get("initial")
     training = card.training | {"initial": f"{source}; before: {earlier}" if earlier else source}
-    plain = replace(card, variant="checkpoint", training=training, metrics={"valid_accuracy": accuracy}, samples=0)
+    metrics = {} if card.refit else {"valid_accuracy": accuracy}  # a refit has learned valid
+    plain = replace(card, variant="checkpoint", training=training, metrics=metrics, samples=0, limits=LIMITS)
     plain = replace(plain, temperature=1.0, threshold=0.5, operating_point="default 0.5", opset=0, ir=0)
     return replace(plain, intervals={}, calibration=(), float_layers=(), verification={})
 

@@ -49,8 +49,8 @@ def make_float32(source: Source) -> tuple[Made, Source]:
     )
     if cells is not None:
         said += (
-            f"\n  temperature {card.temperature:.3f}, threshold {card.threshold:.4f} ({card.operating_point}); valid, "
-            f"n = {card.samples}: accuracy {card.metrics['valid_accuracy']:.2%}, "
+            f"\n  temperature {card.temperature:.3f}, threshold {card.threshold:.4f} ({card.operating_point}); on "
+            f"{card.measured_on}: accuracy {card.metrics['valid_accuracy']:.2%}, "
             f"cross-entropy {card.metrics['valid_loss_uncalibrated']:.4f} -> {card.metrics['valid_loss']:.4f}"
         )
     return Made("model.onnx", data, said), replace(source, card=card)
@@ -71,7 +71,8 @@ def make_int8(source: Source) -> Made:
     """Everything in int8 first; then with the first convolution in float32; then with more cells; else not at all."""
     assert source.cells is not None
     assert source.logits is not None
-    against = f"against float32 on valid, n = {len(source.cells.labels)}"
+    learned = ", which is learned" if source.card.refit else ""
+    against = f"against float32 on valid{learned}, n = {len(source.cells.labels)}"
     gates: list[Gate] = []
     for attempt in ATTEMPTS:
         quantised, keys = _quantised(source, source.cells, attempt)
@@ -118,7 +119,9 @@ def make_raw(source: Source, data: Path | None) -> Made:
 
 
 def scored(card: ModelCard, logits: Logits, cells: Cells) -> ModelCard:
-    """The card with metrics and intervals on valid."""
+    """The card with metrics and intervals on valid; a refit's stays, it has learned those cells."""
+    if card.refit:
+        return card
     found = score(logits, cells.labels, card.temperature, card.threshold, cells.people)
     return replace(card, metrics=found.metrics, intervals=found.intervals, samples=len(cells.labels))
 
