@@ -15,7 +15,7 @@ COMMON = $(FLAGS) $(if $(FORCE),--force)
 one = $(shell test -e "$(1)" && echo one)
 several = $(if $(call one,$(1)),"$(1)",$(1))
 
-.PHONY: synthetic help setup shards verify audit preview train baseline export evaluate course publish demo demo-web report handin test bench bench-loader bench-train bench-inference format clean
+.PHONY: synthetic help setup shards verify audit preview train baseline export evaluate answers course publish demo demo-web report handin test bench bench-loader bench-train bench-inference format clean
 
 synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synthetic cells: draw, build, train, export, evaluate
 	@$(PY) -m evaluate summary --artifacts $(SYNTHETIC)
@@ -97,6 +97,10 @@ COURSE_SIZE_resnet152_second := 96
 COURSE_FLAGS_resnet152_second := --epochs 13 --start-size 80 --lr 0.02 --warmup-epochs 1
 COURSE_SIZE_resnet152_last := 112
 COURSE_FLAGS_resnet152_last := --epochs 9 --start-size 0 --lr 0.02 --warmup-epochs 1
+# Of these networks the answers come of a refit: so many epochs more, from the last weights, on train and valid together. The
+# same epochs on train alone (counterpart) tell what that is worth on valid, and calibrate it.
+COURSE_REFIT := resnet18
+COURSE_FLAGS_refit := --epochs 24 --start-size 0 --lr 0.02 --warmup-epochs 1
 COURSE_FLAGS_shards :=
 COURSE_FLAGS_export :=
 COURSE_FLAGS_evaluate := --orientations 8
@@ -109,6 +113,9 @@ course_before = $(if $(filter last,$(2)),$(lastword $(filter-out last,$(COURSE_S
 course_initial = $(foreach s,$(call course_before,$(1),$(2)), --initial $(call course_folder,$(s))/$(1)/best.pt)
 course_training = ARCH=$(1) SHARDS=$(call course_shards,$(1)_$(2)) ARTIFACTS=$(call course_folder,$(2)) \
   FLAGS="$(COURSE_FLAGS_$(1)_$(2))$(call course_initial,$(1),$(2))"
+REFIT = $(ARTIFACTS)/refit
+course_refit = ARCH=$(1) SHARDS=$(call course_shards,$(1)_last) ARTIFACTS=$(2) \
+  FLAGS="$(COURSE_FLAGS_refit) --initial $(ARTIFACTS)/$(1)/best.pt$(3)"
 BASELINE_SHARDS := $(call course_shards,baseline)
 COURSE_SHARDS := $(sort $(BASELINE_SHARDS) $(foreach n,$(NETWORKS),$(call course_shards,$(n)_last)))
 TRAINING_SHARDS := $(foreach n,$(NETWORKS),$(foreach s,$(COURSE_STAGES_$(n)),$(call course_shards,$(n)_$(s))))
@@ -122,10 +129,24 @@ course: $(SETUP)  ## everything of docs/results/course again, some fifteen hours
 	$(MAKE) baseline SHARDS=$(BASELINE_SHARDS) FLAGS=
 	$(MAKE) export ARCH=all SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_export)"
 	$(MAKE) evaluate SHARDS="$(BASELINE_SHARDS) $(filter-out $(BASELINE_SHARDS),$(COURSE_SHARDS))" FLAGS="$(COURSE_FLAGS_evaluate)"
-	$(MAKE) publish
+	$(if $(COURSE_REFIT),$(call refit_course))
+	$(MAKE) publish FLAGS="$(if $(COURSE_REFIT),--refit $(REFIT))"
+
+# +: as $(MAKE) is not written in the recipe itself, make -n would not follow it.
+define refit_course
++$(foreach n,$(COURSE_REFIT),$(MAKE) train $(call course_refit,$(n),$(REFIT)/counterpart) && \
+	  $(MAKE) train $(call course_refit,$(n),$(REFIT), --refit) &&) true
+	+$(MAKE) export ARCH=all ARTIFACTS=$(REFIT)/counterpart SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_export)"
+	+$(MAKE) export ARCH=all ARTIFACTS=$(REFIT) SHARDS="$(COURSE_SHARDS)" FLAGS="$(strip $(COURSE_FLAGS_export) --counterpart $(REFIT)/counterpart)"
+	+$(MAKE) evaluate ARTIFACTS=$(REFIT)/counterpart SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_evaluate)"
+	+$(MAKE) answers ARTIFACTS=$(REFIT) SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_evaluate)"
+endef
+
+answers: $(SETUP)  ## CSVs of test splits alone, of networks that learned valid too (make train FLAGS=--refit)
+	$(PY) -m evaluate answers --shards $(call several,$(SHARDS)) --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
 
 publish: $(SETUP)  ## copy the report's CSVs, histories and figures to docs/results/course
-	$(PY) -m evaluate publish --artifacts "$(ARTIFACTS)" --out "$(COURSE)"
+	$(PY) -m evaluate publish --artifacts "$(ARTIFACTS)" --out "$(COURSE)" $(FLAGS)
 
 DRAWN := $(SYNTHETIC)/data/synthetic/valid
 DEMO_SHARDS = $(if $(call one,$(SHARDS)),--shards "$(SHARDS)",$(foreach s,$(SHARDS),--shards "$(s)"))

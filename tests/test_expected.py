@@ -48,6 +48,7 @@ def test_make_course_trains_what_the_table_promises() -> None:
     for row in _rows():
         arch, recipe = (cell.strip() for cell in row.split("|")[1:3])
         lines = [line for line in plan.splitlines() if f"-m train --resume --arch {arch} " in line]
+        lines = [line for line in lines if "/refit" not in line]
         folders, before = [*["a/first", "a/second", "a/third"][: len(lines) - 1], "a"], ""
         for stage, line, folder in zip(recipe.split("; then "), lines, folders, strict=True):
             promised, given = (re.findall(r"--[a-z-]+ [\w.]+(?![/\w])", text) for text in (stage, line))
