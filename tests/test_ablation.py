@@ -75,6 +75,7 @@ def test_a_setting_is_read_by_the_kind_of_its_field(setting: str, values: dict[s
         ("blurr=0.1", "no field 'blurr' to set: there are stain, crop"),
         ("shards=here", "no field 'shards'"),
         ("seed=1", "no field 'seed'"),
+        ("refit=True", "no field 'refit'"),  # it would learn the cells that are held out
         ("size=64,size=112", "size comes twice"),
         ("", "no field ''"),
     ],

@@ -14,7 +14,7 @@ import export.cli
 import export.restore
 from contract.errors import UserError
 from contract.manifest import Manifest
-from contract.model_card import ModelCard
+from contract.model_card import LIMITS, REFIT_LIMIT, ModelCard
 from contract.shard_reader import SplitReader
 from export.graph import finish, fold_batch_norm, translate
 from export.int8_ranges import measure_ranges
@@ -131,6 +131,15 @@ def test_checkpoint_can_be_started_from(
     config = Config(shards=shards, artifacts=tmp_path / "next", initial=path)
     said = load_initial(build_resnet("resnet18"), config, manifest)
     assert said.endswith(f"; before: {initial}")
+
+
+def test_a_restored_refit_stays_one_and_claims_no_accuracy(
+    network: ResNet, trained: ModelCard, shards: Path, tmp_path: Path
+) -> None:
+    refit = replace(trained, training=trained.training | {"refit": True}, limits=("a", REFIT_LIMIT, "c"))
+    (tmp_path / "model.onnx").write_bytes(finish(translate(network, refit), refit, "float32"))
+    card, _ = load_checkpoint(restore_file(tmp_path / "model.onnx", (shards,), tmp_path / "out"))
+    assert (card.refit, card.metrics, card.limits) == (True, {}, LIMITS)
 
 
 def test_another_split_recipe_or_variant_is_refused(
