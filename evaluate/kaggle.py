@@ -18,6 +18,7 @@ from contract.errors import UserError
 from contract.files import read_text
 from contract.manifest import load_manifest
 from contract.publish import text_sha256
+from evaluate.answers import AGAIN, FOLDER, answered, load_answers
 from evaluate.report_record import ENSEMBLE, load_record
 from evaluate.submission import check_submission, submission_name, wanted_order
 
@@ -37,6 +38,7 @@ class Submit:
     message: str  # what the board shows beside the score
     shards: Path = Path("shards")  # folder of the shards, whose manifest keeps the test CSVs
     artifacts: Path = Path("artifacts")  # folder whose report/ holds the submissions
+    answers: bool = False  # that of ARTIFACTS/answers/ (python -m evaluate answers) and not the report's
     split: str = "test"  # unlabelled split that the board scores
     csv: Path | None = None  # check against this test CSV instead of the one that the shards were built with
     dry_run: bool = False  # show what would be sent, and send nothing
@@ -46,14 +48,15 @@ def submit(command: Submit) -> None:
     """Send ``submission_<arch>.csv``; raises ``UserError`` where it does not fit its test CSV or Kaggle refuses it."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", command.competition):
         raise UserError(f"--competition {command.competition!r}: not a board's name: letters, digits and hyphens")
-    path = command.artifacts / "report" / submission_name(command.split, command.arch)
-    text = read_text(path, "make the report first (python evaluate/run.py)")
+    folder, first = (FOLDER, AGAIN) if command.answers else ("report", "make the report first (python evaluate/run.py)")
+    path = command.artifacts / folder / submission_name(command.split, command.arch)
+    text = read_text(path, first)
     ids, ordered = _wanted(command)
     labels = check_submission(text, ids, str(path), ordered)
     rows = sum(labels.values())
     print(f"competition  {command.competition}\nmessage      {command.message}\nfile         {path}")
     print(f"rows         {rows}: {labels['1']} of label 1, {labels['0']} of label 0; sha256 {text_sha256(text)}")
-    print(f"network      {_describe(command)}", flush=True)
+    print(f"network      {_describe_answer(command, path) if command.answers else _describe(command)}", flush=True)
     if command.dry_run:
         print("dry run: nothing was sent")
         return
@@ -102,6 +105,18 @@ def _describe(command: Submit) -> str:
     if network.file is None:
         return f"{named}, mean of {', '.join(network.members)}"
     return f"{named}, {network.file.path}, sha256 {network.file.sha256}"
+
+
+def _describe_answer(command: Submit, path: Path) -> str:
+    """The network that answered, from the record beside its CSV, which must list that very file."""
+    record = load_answers(command.artifacts)
+    answered(command.artifacts, record, path.name)
+    network = record.networks.get(command.arch)
+    if network is None:
+        return f"{command.arch}, mean of {', '.join(record.networks)}"
+    named = f"{command.arch}, threshold {network.card['threshold']:.3f} ({network.card['operating_point']})"
+    learned = "learned train and valid, " if network.card["training"].get("refit") else ""
+    return f"{named}, {learned}{network.path}, sha256 {network.sha256}"
 
 
 def _hand_over(command: Submit, path: Path) -> None:

@@ -14,6 +14,7 @@ from contract.manifest import Manifest
 from contract.model_card import ModelCard
 from contract.record import to_json
 from evaluate.answers import Answers, answer, load_answers
+from evaluate.kaggle import Submit, submit
 from evaluate.publish import Publish, publish
 from evaluate.report import Report, report
 from evaluate.report_record import load_record
@@ -121,6 +122,20 @@ def test_published_are_the_refit_s_answers_and_an_ensemble_that_has_them(artifac
     assert probabilities(out / "predictions_ensemble.csv") == pytest.approx(mean, abs=2e-6)
     publish(Publish(artifacts=artifacts, out=out, incomplete=True))
     assert {path.name for path in out.iterdir()} == {path.name for path in plain.iterdir()}
+
+
+def test_the_answer_of_a_refit_can_be_submitted(copied: Path, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = Submit("resnet18", "a-board", "refit", shards, copied / "refit", answers=True, dry_run=True)
+    submit(command)
+    said = capsys.readouterr().out
+    assert f"{copied / 'refit' / 'answers' / 'submission_resnet18.csv'}\n" in said
+    assert "threshold 0.500 (default 0.5), learned train and valid, resnet18/model.onnx, sha256 " in said
+    with pytest.raises(UserError, match=r"answers/submission_resnet50\.csv: no such file: answer anew"):
+        submit(replace(command, arch="resnet50"))
+    path = copied / "refit" / "answers" / "submission_resnet18.csv"
+    path.write_text(path.read_text().replace(",0\n", ",1\n", 1))  # still what the board asks for
+    with pytest.raises(UserError, match=r"submission_resnet18\.csv: not the file that answers\.json lists"):
+        submit(command)
 
 
 def _not_a_refit(artifacts: Path) -> None:
