@@ -31,7 +31,7 @@ from build_shards.split import SplitChoice, find_people, split_dataset
 from contract.command import run_command
 from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
-from contract.model_card import ModelCard
+from contract.model_card import YOUNGER, ModelCard
 from contract.publish import publish_text
 from contract.shard_reader import SplitReader
 from train.baseline import Measurer
@@ -175,7 +175,7 @@ def refuse_other(network: Network, manifest: Manifest, card: ModelCard, epochs: 
     """
     asked = {"manifest": manifest.digest, "size": network.recipe.size, "arch": network.config.arch}
     there = {"manifest": card.manifest_digest, "size": card.recipe.size, "arch": card.arch}
-    there |= {"refit": False} | card.training  # networks of before there was a refit learned train alone
+    there |= YOUNGER | card.training
     other = [
         f"{k} {there.get(k)}, not {v}" for k, v in {**asked, **recipe_of(network.config)}.items() if there.get(k) != v
     ]

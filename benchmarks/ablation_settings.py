@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from contract.errors import UserError
+from contract.model_card import YOUNGER
 from contract.publish import text_sha256
 from contract.recipe import Recipe
 from train.config import Config, recipe_of
@@ -64,10 +65,12 @@ class Network:
 
     @property
     def definition(self) -> str:
-        """Eight hex digits over everything that decides the results, defaults included, but the seed and the fold."""
-        training = {k: v for k, v in recipe_of(self.config).items() if k not in ("seed", "refit")} | {
-            "arch": self.config.arch
-        }
+        """Eight hex digits over everything that decides the results, defaults included, but the seed and the fold.
+
+        Of fields younger than that rule, defaults are not: names of finished networks stay what they were.
+        """
+        decided = recipe_of(self.config).items()
+        training = {k: v for k, v in decided if k != "seed" and YOUNGER.get(k) != v} | {"arch": self.config.arch}
         return _digest(self.data, self.folds, self.recipe, training)
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import UserError
-from contract.model_card import REFIT_LIMIT, ModelCard
+from contract.model_card import REFIT_LIMIT, YOUNGER, ModelCard
 from export.calibrate import OperatingPoint
 from export.card import load_card
 
@@ -54,4 +54,4 @@ def calibrated_by(folder: Path | None, card: ModelCard, point: OperatingPoint) -
 def _settings(card: ModelCard) -> dict[str, Any]:
     """Everything that both trainings must have in common."""
     same = {name: getattr(card, name) for name in ("arch", "classes", "recipe", "seed", "manifest_digest")}
-    return {name: value for name, value in (card.training | same).items() if name != "refit"}
+    return {name: value for name, value in (YOUNGER | card.training | same).items() if name != "refit"}

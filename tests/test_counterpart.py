@@ -101,7 +101,7 @@ def test_the_operating_point_is_the_counterpart_s(
     ("changes", "message"),
     [
         ({"seed": 3}, r"of another training, these differ: seed 3 -> 0$"),
-        ({"training": {"lr": 0.1}}, r"these differ: initial None -> , lr 0.1 -> 0.05, source_digest None -> "),
+        ({"training": {"lr": 0.1}}, r"these differ: lr 0.1 -> 0.05, source_digest None -> "),
         ({"manifest_digest": "e" * 64}, r"these differ: manifest_digest eeee"),
     ],
 )

@@ -31,6 +31,7 @@ class Config:
     cutmix: float = 0.0  # alpha of Beta(alpha, alpha), the share pasted from another cell; 0: off
     class_weights: bool = False  # weight the loss by inverse class frequency
     sampling: Literal["plain", "class", "subject"] = "plain"  # class, subject: as many draws of each class, or person
+    group_dro: float = 0.0  # step by which people whose cells are learned worst gain weight in the loss; 0: off
     standardise: bool = True  # take out every image's own mean and deviation of cell pixels, per channel
     flip: bool = True  # flips and quarter turns: exact, no pixel is interpolated
     affine: float = 0.5  # share of images that are also rotated by any angle, shifted and scaled (interpolated)
@@ -68,9 +69,13 @@ class Config:
         _require(self, "between 0 and 1", lambda v: 0 <= v <= 1, *shares)
         _require(self, "at least 0 and below 1", lambda v: 0 <= v < 1, "ema_decay")
         amounts = ("workers", "weight_decay", "warmup_epochs", "stain_offset", "patience", "mixup", "cutmix")
-        _require(self, "0 or more", lambda v: 0 <= v < float("inf"), *amounts, "erode", "checkpoint_every")
+        _require(self, "0 or more", lambda v: 0 <= v < float("inf"), *amounts, "erode", "group_dro", "checkpoint_every")
         if self.arch == "all" and self.initial is not None:
             raise UserError(f"--arch all --initial {self.initial}: it is of one network: train that one by its name")
+        if self.group_dro and (self.mixup or self.cutmix):
+            raise UserError(
+                f"--group-dro {self.group_dro}: not with --mixup or --cutmix: such an image is of two people"
+            )
         if self.refit and self.patience:
             raise UserError(f"--refit --patience {self.patience}: valid is learned, so nothing tells when to stop")
         if self.blur + self.sharpen > 1:

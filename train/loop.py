@@ -18,7 +18,7 @@ from train.interrupt import Interruption
 from train.lock import locked_run
 from train.log import curves, progress_bar, show
 from train.mix import mix
-from train.objective import cross_entropy, targets_of
+from train.objective import cross_entropy, sample_losses, targets_of
 from train.processes import Processes
 from train.resume import save_epoch, save_step, start
 from train.run import Phase, Run
@@ -138,8 +138,17 @@ def forward(run: Run, phase: Phase, batch: Batch) -> tuple[Tensor, Tensor]:
     network = run.whole if draws.total == config.batch_size else run.partial
     with run.autocast():
         logits = network(x.contiguous(memory_format=torch.channels_last)).float()
-    total = cross_entropy(logits, targets, run.loss_weights, config.label_smoothing)
+    total = loss_of(run, logits, targets, batch.keys, draws.total)
     return total * (run.processes.ranks / draws.total), (logits.argmax(1) == labels).sum()
+
+
+def loss_of(run: Run, logits: Tensor, targets: Tensor, keys: list[str], whole: int) -> Tensor:
+    """This process's sum of the losses of its samples, in a batch of ``whole`` over all processes."""
+    smoothing = run.config.label_smoothing
+    if run.people is None:
+        return cross_entropy(logits, targets, run.loss_weights, smoothing)
+    losses = sample_losses(logits, targets, run.loss_weights, smoothing)
+    return (losses * run.people.of_batch(losses, keys, run.processes)).sum() * whole
 
 
 @torch.inference_mode()

@@ -20,9 +20,18 @@ def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None, smoot
 
     Smoothing and weights are those of ``torch.nn.functional.cross_entropy``; here they meet mixed labels too.
     """
+    return _terms(logits, targets, weights, smoothing).sum()
+
+
+def sample_losses(logits: Tensor, targets: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:
+    """What each sample adds to ``cross_entropy``, float ``[N]``."""
+    return _terms(logits, targets, weights, smoothing).sum(1)
+
+
+def _terms(logits: Tensor, targets: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:
     smooth = targets * (1 - smoothing) + targets.sum(1, keepdim=True) * (smoothing / targets.shape[1])
     weighted = smooth if weights is None else smooth * weights
-    return -(weighted * functional.log_softmax(logits, dim=1)).sum()
+    return -(weighted * functional.log_softmax(logits, dim=1))
 
 
 def class_weights(manifest: Manifest, splits: Collection[str] = ("train",)) -> Tensor:

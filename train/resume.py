@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from contract.errors import UserError
-from contract.model_card import ModelCard
+from contract.model_card import YOUNGER, ModelCard
 from contract.publish import remove, remove_unfinished
 from train.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from train.finite import check_losses, check_weights
@@ -77,6 +77,7 @@ def _write(run: Run, phase: dict[str, Any] | None) -> None:
         "ema": run.ema.model.state_dict(),
         "ema_updates": run.ema.updates,
         "optimizer": run.optimizer.state_dict(),
+        "people": None if run.people is None else run.people.weights,
         "history": [asdict(row) for row in run.history],
         "phase": phase,
     }
@@ -95,6 +96,8 @@ def _load(run: Run) -> bool:
     try:
         run.ema.updates = int(state["ema_updates"])
         run.optimizer.load_state_dict(state["optimizer"])
+        if run.people is not None:
+            run.people.weights.copy_(state["people"])
         run.history = [Epoch(**row) for row in state["history"]]
         run.phase = _phase_of(run, state["phase"]) if state["phase"] else None
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -144,7 +147,7 @@ def _differences(card: ModelCard, run: Run) -> list[str]:
     now["the shards' manifest"] = run.manifest.digest[:12]
     then: dict[str, Any] = {"arch": card.arch, "classes": card.classes}
     then["the shards' manifest"] = card.manifest_digest[:12]
-    now, then = now | run.recipe, then | {"initial": "", "refit": False} | card.training | {"cycles": _cycles(card)}
+    now, then = now | run.recipe, then | YOUNGER | card.training | {"cycles": _cycles(card)}
     if isinstance(then["cycles"], int) and now["cycles"] > then["cycles"]:
         del now["cycles"]  # what is there is the beginning of the longer run
     return [f"{name} {then.get(name)} -> {value}" for name, value in now.items() if then.get(name) != value]

@@ -17,6 +17,7 @@ from train.config import Config, recipe_of
 from train.convolution import as_products
 from train.data import Batches, open_cache, open_labelled, train_batches, valid_batches
 from train.draws import Draws
+from train.group_dro import PeopleWeights
 from train.history import Epoch, best_epoch
 from train.initial import load_initial
 from train.interrupt import Interruption, StoppedError
@@ -74,6 +75,9 @@ class Run:
         self.normalise = Normalise(pixels.mean, pixels.std, config.standardise).to(self.device)
         self.augment = Augment.of(config)
         self.loss_weights = class_weights(self.manifest, learned).to(self.device) if config.class_weights else None
+        self.people = (
+            PeopleWeights(self.train_split, self.manifest, config.group_dro, self.device) if config.group_dro else None
+        )
         self.history: list[Epoch] = []
         self.phase: Phase | None = None  # of an epoch that a resumed run goes on with
         self.saved_at = time.monotonic()  # when the last checkpoint was written
