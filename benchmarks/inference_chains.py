@@ -12,6 +12,8 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from evaluate.matrix_tiles import for_tiles, has_tiles
+
 Images = NDArray[np.uint8]
 Chain = Callable[[Images], Any]  # uint8 [N, size, size, 3] -> logits [N, 2]
 
@@ -21,6 +23,9 @@ def make_chains(
 ) -> tuple[dict[str, Chain], dict[str, float]]:
     """Every chain by name, and the seconds that it took to make it ready."""
     makers: dict[str, Callable[[], Chain]] = {n: lambda d=d: _session(d, threads) for n, d in files.items()}  # type: ignore[misc]
+    if "ours int8" in files and has_tiles():
+        makers["ours int8, zero points 0"] = makers["ours int8"]  # the file as it is
+        makers["ours int8"] = lambda: _session(for_tiles(files["ours int8"]), threads)  # as evaluate opens it
     makers["torch eager"] = lambda: _torch(module)
     makers["torch bf16 channels_last"] = lambda: _torch(
         copy.deepcopy(module).to(memory_format=torch.channels_last), torch.bfloat16

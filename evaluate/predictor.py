@@ -11,7 +11,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from contract.errors import UserError
-from evaluate.model_check import IMAGES, read_model
+from evaluate.matrix_tiles import for_tiles, has_tiles
+from evaluate.model_check import IMAGES, ModelFile, read_model
 from evaluate.predictions import decide
 
 BATCH = 64  # images at once: memory stays bounded whatever is asked
@@ -53,7 +54,7 @@ class Predictor:
         file = read_model(path)
         self.card = file.card
         self.sha256 = hashlib.sha256(file.data).hexdigest()
-        self.session = _open_session(file.data, device, threads, str(path))
+        self.session = _open_session(file, device, threads, str(path))
 
     @property
     def provider(self) -> str:
@@ -141,7 +142,7 @@ def exported_networks(artifacts: Path, archs: tuple[str, ...]) -> dict[str, Path
     return {arch: path for arch, path in paths.items() if path.is_file()}
 
 
-def _open_session(data: bytes, device: str, threads: int, source: str) -> onnxruntime.InferenceSession:
+def _open_session(file: ModelFile, device: str, threads: int, source: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or os.cpu_count() or 1
     options.inter_op_num_threads = 1
@@ -150,6 +151,7 @@ def _open_session(data: bytes, device: str, threads: int, source: str) -> onnxru
     if wants_cuda and importlib.util.find_spec("nvidia"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN from the packages that torch brings, without importing torch
     providers = [CUDA] * wants_cuda + ["CPUExecutionProvider"]
+    data = for_tiles(file.data) if file.card.variant == "int8" and has_tiles() else file.data
     try:
         session = onnxruntime.InferenceSession(data, options, providers=providers)
     except Exception as error:  # onnxruntime's own exception types share no base but Exception
