@@ -114,7 +114,7 @@ def test_a_predictor_opens_it_so_where_there_are_tiles_and_the_file_stays(
 def test_float32_files_are_opened_as_they_are(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate.predictor, "has_tiles", lambda: True)
     monkeypatch.setattr(evaluate.predictor, "for_tiles", lambda _: pytest.fail("a float32 file was changed"))
-    Predictor(exported / "resnet18" / "model.onnx", "cpu")
+    assert Predictor(exported / "resnet18" / "model.onnx", "cpu").card.variant == "float32"
 
 
 @pytest.mark.parametrize(
