@@ -50,7 +50,7 @@ def train_epochs(run: Run) -> None:
         while not finished(run.history, run.config):
             phase = run.phase or run.new_phase(len(run.history) + 1)
             train_epoch(run, phase, interruption)
-            scores = evaluate(run, run.ema.model, phase.size) if run.valid_split else NO_SCORES
+            scores = evaluate(run, run.ema.model, phase.size) if run.valid_split is not None else NO_SCORES
             run.history.append(row_of(run, phase, scores))
             save_epoch(run)
             show(run, writer)
