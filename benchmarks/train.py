@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -38,6 +39,7 @@ from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
 from contract.command import run_command
+from contract.errors import UserError
 from contract.manifest import load_manifest
 from contract.recipe import Recipe
 from train.config import Config
@@ -76,11 +78,14 @@ def main() -> None:
     table = _table(bench, ceilings is not None)
     with tempfile.TemporaryDirectory() as scratch:
         write_synthetic(Path(scratch) / "data", bench.cells, 0)
-        for size in bench.sizes:
-            shards = _shards(Path(scratch), size)
-            for arch in bench.archs:
-                _measure(table, bench, arch, shards, device, ceilings)
-    Console(width=120).print(table)
+        try:
+            for size in bench.sizes:
+                shards = _shards(Path(scratch), size)
+                for arch in bench.archs:
+                    _measure(table, bench, arch, shards, device, ceilings)
+        finally:  # what was measured before a failure is not lost
+            if table.row_count:
+                Console(width=120).print(table)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads, CPU"
     packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "numpy", "opencv-python"))
     print(f"{name}; {packages}, python {platform.python_version()}")
@@ -114,9 +119,15 @@ def _measure(
             )
             for name in names
         }
-        best = _best(
-            {name: lambda pool=pool: pool.submit(_epoch).result() for name, pool in pools.items()}, bench.rounds
-        )
+        try:
+            best = _best(
+                {name: lambda pool=pool: pool.submit(_epoch).result() for name, pool in pools.items()}, bench.rounds
+            )
+        except BrokenProcessPool:
+            raise UserError(
+                f"{arch}, {shards.name.removeprefix('shards-')} px: a loop's process was killed; where memory ran out, "
+                f"use a smaller --batch-size than {bench.batch_size}"
+            ) from None
     manifest = load_manifest(shards)
     size, n = manifest.recipe.size, manifest.split("train").samples
     rates = {name: n / seconds for name, seconds in best.items()}

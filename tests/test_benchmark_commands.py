@@ -2,6 +2,7 @@
 
 import runpy
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tyro
 
+import benchmarks.train
 from benchmarks.inference import _accuracy as accuracy_of
 from benchmarks.inference import open_valid
 from benchmarks.train import Bench as TrainingBench
@@ -80,3 +82,26 @@ def test_accuracy_is_of_every_cell_in_batches_of_one_shape(cells: int) -> None:
     assert accuracy_of(chain, images, labels) == 1
     labels[-1] ^= 1
     assert accuracy_of(chain, images, labels) == pytest.approx(1 - 1 / cells)
+
+
+def test_a_training_that_is_killed_leaves_the_rows_before_it_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rounds = iter([{"ours": 2.0, "plain": 4.0, "bf16": 3.0}])
+
+    def killed_second(*_: object) -> dict[str, float]:
+        try:
+            return next(rounds)
+        except StopIteration:
+            raise BrokenProcessPool from None
+
+    monkeypatch.setattr(benchmarks.train, "_best", killed_second)
+    monkeypatch.setattr(sys, "argv", ["train", "--archs", "resnet18", "resnet152", "--sizes", "40", "--cells", "60"])
+    with pytest.raises(
+        UserError, match=r"resnet152, 40 px: a loop's process was killed; .*smaller --batch-size than 64"
+    ):
+        benchmarks.train.main()
+    printed = capsys.readouterr().out
+    assert "resnet18" in printed
+    assert "2.00" in printed
+    assert "resnet152" not in printed
