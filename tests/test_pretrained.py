@@ -51,7 +51,13 @@ def test_it_answers_where_nothing_is_exported_and_says_so(
     assert networks.predictors["resnet18"].sha256 == original.sha256
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    for words in ("note: ", "no exported network there", "pretrained resnet18", manifest.dataset, "75.0%, n = 12"):
+    for words in (
+        "note: ",
+        "no exported network there",
+        "pretrained resnet18",
+        manifest.dataset,
+        "accuracy 75.0% on the validation split (n = 12)",
+    ):
         assert words in said
     # Size and stain are judged without a folder of shards.
     known = networks.ranges[manifest.digest]
