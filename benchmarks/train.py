@@ -15,8 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -111,23 +110,17 @@ def _measure(
         cache="device" if device.type == "cuda" else "none",
     )
     names = ["ours", "plain", "bf16"] + ["ours, compiled"] * bench.compile
-    context = get_context("spawn")
+    context, threads = get_context("spawn"), torch.get_num_threads()
     with ExitStack() as stack:
-        pools = {
-            name: stack.enter_context(
-                ProcessPoolExecutor(1, context, _prepare, (name, config, torch.get_num_threads()))
-            )
-            for name in names
-        }
+        pools = {name: ProcessPoolExecutor(1, context, _prepare, (name, config, threads)) for name in names}
+        rounds = {n: lambda p=stack.enter_context(pool): p.submit(_epoch).result() for n, pool in pools.items()}  # noqa: B008
         try:
-            best = _best(
-                {name: lambda pool=pool: pool.submit(_epoch).result() for name, pool in pools.items()}, bench.rounds
-            )
+            best = _best(rounds, bench.rounds)
         except BrokenProcessPool:
-            raise UserError(
-                f"{arch}, {shards.name.removeprefix('shards-')} px: a loop's process was killed; where memory ran out, "
-                f"use a smaller --batch-size than {bench.batch_size}"
-            ) from None
+            said = (
+                f"a loop's process was killed; where memory ran out, use a smaller --batch-size than {bench.batch_size}"
+            )
+            raise UserError(f"{arch}, {shards.name.removeprefix('shards-')} px: {said}") from None
     manifest = load_manifest(shards)
     size, n = manifest.recipe.size, manifest.split("train").samples
     rates = {name: n / seconds for name, seconds in best.items()}
