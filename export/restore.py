@@ -59,8 +59,9 @@ def restore_file(file: Path, shards: tuple[Path, ...], out: Path) -> Path:
     if found.agreement < LEAST_AGREEMENT:
         raise UserError(f"{file}: restored, only {found.agreement:.2%} of its decisions on valid stay: nothing written")
     save_checkpoint(path, checkpoint_card(card, data, found.accuracy), {"model": found.network.state_dict()})
-    n = len(cells.valid)
-    print(f"{path}: accuracy on valid {found.accuracy:.2%}, {found.agreement:.2%} of decisions as in {file} (n = {n})")
+    learned = " (which it learned)" if card.refit else ""
+    alike = f"{found.agreement:.2%} of decisions as in {file} (n = {len(cells.valid)})"
+    print(f"{path}: accuracy on valid{learned} {found.accuracy:.2%}, {alike}")
     return path
 
 

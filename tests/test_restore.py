@@ -134,12 +134,13 @@ def test_checkpoint_can_be_started_from(
 
 
 def test_a_restored_refit_stays_one_and_claims_no_accuracy(
-    network: ResNet, trained: ModelCard, shards: Path, tmp_path: Path
+    network: ResNet, trained: ModelCard, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     refit = replace(trained, training=trained.training | {"refit": True}, limits=("a", REFIT_LIMIT, "c"))
     (tmp_path / "model.onnx").write_bytes(finish(translate(network, refit), refit, "float32"))
     card, _ = load_checkpoint(restore_file(tmp_path / "model.onnx", (shards,), tmp_path / "out"))
     assert (card.refit, card.metrics, card.limits) == (True, {}, LIMITS)
+    assert "accuracy on valid (which it learned) " in capsys.readouterr().out
 
 
 def test_another_split_recipe_or_variant_is_refused(
