@@ -95,8 +95,12 @@ def _histories(record: ReportRecord, artifacts: Path) -> dict[str, bytes]:
 
 
 def _earlier_histories(arch: str, file: ModelFile, artifacts: Path) -> dict[str, bytes]:
-    """Of the trainings that a network started from (``train --initial``), where `make course` left them."""
-    chain = re.findall(r"SHA-256 ([0-9a-f]{64})", str(file.card["training"].get("initial", "")))
+    """Of the trainings that a network started from (``train --initial``), where `make course` left them.
+
+    Those of a shallower network that it was deepened from are that network's.
+    """
+    own = str(file.card["training"].get("initial", "")).partition(" deepened: ")[0]
+    chain = re.findall(r"SHA-256 ([0-9a-f]{64})", own)
     files = {}
     for stage, sha256 in zip(STAGES, reversed(chain), strict=False):
         folder = artifacts / stage / arch

@@ -1,5 +1,6 @@
 """Weights to start from: another size of the same split, recorded, and nothing that has seen other cells."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -54,9 +55,12 @@ def test_a_card_names_the_start_of_the_start_too(smaller: Path, shards: Path, tm
     assert initial == f"epoch {card.epoch} at 36 px, SHA-256 {file_sha256(second)}; before: {before}"
 
 
-def test_same_start_is_the_same_run_and_another_start_another(smaller: Path, shards: Path, tmp_path: Path) -> None:
+def test_same_start_is_the_same_run_and_another_start_another(
+    smaller: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = replace(config_of(shards, tmp_path / "a"), initial=smaller, epochs=1)
     first = train(config)
+    assert re.search(r"^resnet18: starts from epoch . at 36 px, SHA-256 [0-9a-f]{64}$", capsys.readouterr().out, re.M)
     moved = tmp_path / "moved.pt"
     moved.write_bytes(smaller.read_bytes())
     again = train(replace(config, artifacts=tmp_path / "b", initial=moved))

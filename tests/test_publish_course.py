@@ -111,6 +111,11 @@ def test_the_histories_of_the_weights_that_a_network_started_from_are_published_
     assert sorted(published) == [f"history_resnet50_{stage}.csv" for stage in ("first", "second", "third")]
     _started_from(made, smallest, artifacts)
     assert _earlier(publish(Publish(artifacts, out))) == first
+    other = f"epoch 3 at 64 px, SHA-256 {'0' * 64}"
+    _started_from(made, f"{smallest}; before: a shallower one deepened: {other}; before: {other}", artifacts)
+    assert _earlier(publish(Publish(artifacts, out))) == first
+    _started_from(made, f"a shallower one deepened: {other}; before: {other}", artifacts)
+    assert _earlier(publish(Publish(artifacts, out))) == {}
 
 
 @pytest.mark.parametrize("stage", ["first", "second"])

@@ -47,7 +47,7 @@ class Config:
     erase: float = 0.0  # share of images with one rectangle erased
     start_size: int = 64  # progressive size: px of the first epochs, growing to the shards' size; 0: off
     initial: Path | None = (
-        None  # checkpoint of the same network and split to start from, say of smaller images; None: random
+        None  # checkpoint to start from, of the same split and network (or resnet50 for resnet152); None: random
     )
     refit: bool = False  # learn valid too, for a last training with settings that are chosen: the last epoch counts
     seed: int = 0  # of weights, order of samples and augmentation

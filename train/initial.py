@@ -1,7 +1,7 @@
 """Weights to start from: an earlier checkpoint of the same network, say of smaller images, in place of random ones.
 
-Source: growing images across runs as in progressive resizing, Howard et al., DAWNBench 2018; the weights are this
-project's own, trained from scratch.
+Source: growing images across runs as in progressive resizing, Howard et al., DAWNBench 2018; growing depth:
+``train.deepen``. The weights are this project's own, trained from scratch.
 """
 
 import hashlib
@@ -13,15 +13,17 @@ from contract.files import read_bytes
 from contract.manifest import Manifest
 from train.checkpoint import load_checkpoint, load_weights
 from train.config import Config
+from train.deepen import build_apart, can_deepen, deepened
 
 
 def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
     """Copy the weights of ``config.initial`` into ``network``; returns what a card says of them ("": none).
 
-    Where they began with weights of an earlier run themselves, it says so of those too, the latest first.
+    Where they began with weights of an earlier run themselves, it says so of those too, the latest first. A shallower
+    network of the same blocks is deepened: ``network`` computes what it does.
 
-    Raises ``UserError`` for a checkpoint of another network, of other classes, or of another split of the data, and for
-    a refit's where this run is none: it may have learned cells that are judged here. The size of its images may be
+    Raises ``UserError`` for a checkpoint of any other network, of other classes, or of another split of the data, and
+    for a refit's where this run is none: it may have learned cells that are judged here. The size of its images may be
     another.
     """
     path = config.initial
@@ -30,7 +32,9 @@ def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
     if path.parent.resolve() == (config.artifacts / config.arch).resolve():
         raise UserError(f"--initial {path}: lies in the folder that this run writes; choose another --artifacts")
     card, state = load_checkpoint(path)
-    now = {"arch": config.arch, "classes": manifest.classes, "split": manifest.source_digest[:12]}
+    deepens = can_deepen(card.arch, config.arch)
+    arch = card.arch if deepens else config.arch
+    now = {"arch": arch, "classes": manifest.classes, "split": manifest.source_digest[:12]}
     split = str(card.training.get("source_digest", "unknown"))
     then = {"arch": card.arch, "classes": card.classes, "split": split[:12]}
     differing = [f"{name} {then[name]} -> {now[name]}" for name in now if then[name] != now[name]]
@@ -38,7 +42,13 @@ def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
         raise UserError(f"--initial {path}: learned valid too (--refit): nothing would be left to judge this run by")
     if differing:
         raise UserError(f"--initial {path}: cannot be started from, these differ: {', '.join(differing)}")
+    if deepens:
+        shallow = build_apart(card.arch)
+        load_weights(shallow, state, path)
+        state = {"model": deepened(shallow.state_dict(), card.arch, config.arch, network.state_dict())}
     load_weights(network, state, path)
     digest = hashlib.sha256(read_bytes(path, "train it first")).hexdigest()
     weights, earlier = f"epoch {card.epoch} at {card.recipe.size} px, SHA-256 {digest}", card.training.get("initial")
+    if deepens:
+        weights = f"{card.arch} deepened: {weights}"
     return f"{weights}; before: {earlier}" if earlier else weights

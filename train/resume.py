@@ -44,6 +44,8 @@ def start(run: Run) -> bool:
     if run.processes.first:
         remove(record)  # it speaks of the run that is replaced, or given more cycles
         write_start_record(run.folder, run.config, run.card(), run.processes.ranks)
+    if run.initial and not run.history:
+        run.tell(f"starts from {run.initial}")
     return True
 
 
