@@ -1,0 +1,50 @@
+"""How a command ends: where nobody reads its output on, and where a pipe of our own breaks."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contract import command
+from contract.command import run_command
+
+ROOT = Path(__file__).parents[1]
+LONG, SHORT = "print('x' * 100_000)", "print('x')"
+
+
+@pytest.mark.parametrize("last", ["", "; sys.exit(0)", "; sys.exit(3)"])
+@pytest.mark.parametrize("body", [LONG, SHORT])
+def test_a_reader_that_leaves_ends_a_command_without_a_word(body: str, last: str, tmp_path: Path) -> None:
+    (tmp_path / "chatty.py").write_text(f"import sys\ndef main():\n    {body}{last}\n", encoding="utf-8")
+    done = _run_unread(f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]", "chatty")
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_help_that_nobody_reads() -> None:
+    done = _run_unread("import sys; sys.argv = ['train', '--help']", "train.cli")
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_another_pipe_that_breaks_is_a_defect_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: str) -> None:
+        raise BrokenPipeError("of a worker")
+
+    monkeypatch.setattr(command.importlib, "import_module", broken)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, text=True) as read, monkeypatch.context() as context:
+        context.setattr(sys, "stdout", read.stdin)
+        with pytest.raises(BrokenPipeError, match="of a worker"):
+            run_command("train.cli")
+
+
+def _run_unread(before: str, module: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a room's module, its standard output a pipe whose reader is gone."""
+    script = f"{before}\nfrom contract.command import run_command\nrun_command({module!r})"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as p:
+        assert p.stdout is not None
+        assert p.stderr is not None
+        p.stdout.close()
+        stderr = p.stderr.read()
+    return subprocess.CompletedProcess([], p.returncode, b"", stderr)
