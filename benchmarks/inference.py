@@ -109,9 +109,7 @@ def _bench_size(network: Any, card: ModelCard, size: int, valid: SplitReader, co
         for name, seconds in _time(chains, images[:batch], command.repeats).items()
     }
     labels = np.array([sample.label for sample in valid.samples[: len(images)]])
-    accuracy = (
-        {name: _accuracy(chain, images, labels) for name, chain in chains.items()} if own and command.cells else {}
-    )
+    accuracy = _accuracies(chains, images, labels, card) if own and command.cells else {}
     _print(f"{arch}, {size} px", best, command.batches, starts, {n: len(d) / 1e6 for n, d in files.items()}, accuracy)
     if own and command.data is not None:
         _bench_raw(command, arch, card, valid, threads)
@@ -145,6 +143,11 @@ def _time(chains: dict[str, Chain], images: Images, repeats: int) -> dict[str, f
             chain(images)
             best[name] = min(best[name], time.perf_counter() - began)
     return best
+
+
+def _accuracies(chains: dict[str, Chain], images: Images, labels: NDArray, card: ModelCard) -> dict[str, float]:
+    """Of every chain on cells of valid; of no chain where the network learned valid too (``train --refit``)."""
+    return {} if card.refit else {name: _accuracy(chain, images, labels) for name, chain in chains.items()}
 
 
 def _accuracy(chain: Chain, images: Images, labels: NDArray) -> float:

@@ -11,6 +11,7 @@ import pytest
 import tyro
 
 import benchmarks.train
+from benchmarks.inference import _accuracies as accuracies
 from benchmarks.inference import _accuracy as accuracy_of
 from benchmarks.inference import open_valid
 from benchmarks.train import Bench as TrainingBench
@@ -82,6 +83,14 @@ def test_accuracy_is_of_every_cell_in_batches_of_one_shape(cells: int) -> None:
     assert accuracy_of(chain, images, labels) == 1
     labels[-1] ^= 1
     assert accuracy_of(chain, images, labels) == pytest.approx(1 - 1 / cells)
+
+
+def test_no_accuracy_is_claimed_of_a_network_that_learned_these_cells(card: ModelCard) -> None:
+    images, labels = np.zeros((3, 2, 2, 3), np.uint8), np.array([0, 0, 1])
+    chains = {"all normal": lambda some: np.eye(2)[np.zeros(len(some), int)]}
+    assert accuracies(chains, images, labels, card) == {"all normal": pytest.approx(2 / 3)}
+    refit = replace(card, training=card.training | {"refit": True})
+    assert accuracies(chains, images, labels, refit) == {}
 
 
 def test_a_training_that_is_killed_leaves_the_rows_before_it_and_one_line(
