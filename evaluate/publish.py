@@ -7,6 +7,7 @@ import hashlib
 import re
 import tempfile
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 from contract.baseline import CARD
@@ -23,8 +24,10 @@ from evaluate.submission import submission_name
 
 WANTED = (*ARCHS, ENSEMBLE, BASELINE)
 STAGES = ("first", "second", "third")  # folders of earlier trainings, below the artifacts, as `make course` names them
+SHALLOW = "shallow"  # likewise, of the shallower network that a network was deepened from
+SHA256 = re.compile("SHA-256 ([0-9a-f]{64})")
 KINDS = ("submission", "predictions", "history", "confusion")
-PARTS = (*STAGES, "refit", COUNTERPART)
+PARTS = (*STAGES, SHALLOW, "refit", COUNTERPART)
 OURS = re.compile(rf"({'|'.join(KINDS)})_({'|'.join(WANTED)})(_({'|'.join(PARTS)}))?\.(csv|png)")
 OF_A_SPLIT = re.compile(rf".+_({'|'.join(WANTED)})\.csv")  # "external_resnet18.csv", where its header is HEADER
 
@@ -97,13 +100,15 @@ def _histories(record: ReportRecord, artifacts: Path) -> dict[str, bytes]:
 def _earlier_histories(arch: str, file: ModelFile, artifacts: Path) -> dict[str, bytes]:
     """Of the trainings that a network started from (``train --initial``), where `make course` left them.
 
-    Those of a shallower network that it was deepened from are that network's.
+    Where it was deepened from a shallower network, the last training of that one is the earliest of them.
     """
-    own = str(file.card["training"].get("initial", "")).partition(" deepened: ")[0]
-    chain = re.findall(r"SHA-256 ([0-9a-f]{64})", own)
+    own, deepens, others = str(file.card["training"].get("initial", "")).partition(" deepened: ")
+    places = dict(zip(STAGES, zip(reversed(SHA256.findall(own)), repeat(arch)), strict=False))
+    if deepens:
+        places[SHALLOW] = SHA256.findall(others)[0], own.split()[-1]
     files = {}
-    for stage, sha256 in zip(STAGES, reversed(chain), strict=False):
-        folder = artifacts / stage / arch
+    for stage, (sha256, trained) in places.items():
+        folder = artifacts / stage / trained
         weights = folder / "best.pt"
         if not weights.is_file():
             continue

@@ -112,10 +112,27 @@ def test_the_histories_of_the_weights_that_a_network_started_from_are_published_
     _started_from(made, smallest, artifacts)
     assert _earlier(publish(Publish(artifacts, out))) == first
     other = f"epoch 3 at 64 px, SHA-256 {'0' * 64}"
-    _started_from(made, f"{smallest}; before: a shallower one deepened: {other}; before: {other}", artifacts)
+    _started_from(made, f"{smallest}; before: resnet18 deepened: {other}; before: {other}", artifacts)
     assert _earlier(publish(Publish(artifacts, out))) == first
-    _started_from(made, f"a shallower one deepened: {other}; before: {other}", artifacts)
+    _started_from(made, f"resnet18 deepened: {other}; before: {other}", artifacts)
     assert _earlier(publish(Publish(artifacts, out))) == {}
+
+
+def test_of_a_deepened_network_the_history_of_the_shallower_one_is_published(artifacts: Path, tmp_path: Path) -> None:
+    shallow = _trained(artifacts / "shallow" / "resnet18", "a shallower network")
+    smallest = _trained(artifacts / "first" / "resnet18", "its smallest images")
+    deeper = _trained(artifacts / "first" / "resnet50", "the deeper network")
+    made, out = _write_report(artifacts), tmp_path / "course"
+    of_shallow = {"history_resnet50_shallow.csv": b"of a shallower network\n"}
+    _started_from(made, f"resnet18 deepened: {shallow}; before: {smallest}", artifacts)
+    assert _earlier(publish(Publish(artifacts, out))) == of_shallow
+    _started_from(made, f"{deeper}; before: resnet18 deepened: {shallow}; before: {smallest}", artifacts)
+    assert _earlier(publish(Publish(artifacts, out))) == of_shallow | {
+        "history_resnet50_first.csv": b"of the deeper network\n"
+    }
+    (artifacts / "shallow" / "resnet18" / "best.pt").write_bytes(b"of another training")
+    with pytest.raises(UserError, match=r"shallow.resnet18.best\.pt: not what resnet50/model\.onnx started from"):
+        publish(Publish(artifacts, out))
 
 
 @pytest.mark.parametrize("stage", ["first", "second"])
