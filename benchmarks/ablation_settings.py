@@ -36,6 +36,7 @@ NOT_SET = {
     "shards",
     "artifacts",
     "initial",
+    "teacher",
     "refit",  # would learn the cells that are held out
     "seed",
     "workers",

@@ -26,7 +26,13 @@ REFIT_LIMIT = (  # in place of the second limit, of a network that learned the v
     "it learned the validation split too: temperature, threshold and metrics are of the same training without it"
 )
 # Settings of a training that came later, with what every training did before that.
-YOUNGER: dict[str, int | float | str | bool] = {"initial": "", "refit": False, "group_dro": 0.0}
+YOUNGER: dict[str, int | float | str | bool] = {
+    "initial": "",
+    "refit": False,
+    "group_dro": 0.0,
+    "teacher": "",
+    "teacher_share": 0.75,
+}
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from contract.errors import UserError
 from contract.publish import file_sha256
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.config import Config
-from train.deepen import build_apart, can_deepen, deepened
-from train.resnet import ResNet, build_resnet
+from train.deepen import can_deepen, deepened
+from train.resnet import ResNet, build_apart, build_resnet
 from train.run import Run
 
 MANY = {"layer1": 3, "layer2": 8, "layer3": 36, "layer4": 3}

@@ -49,6 +49,8 @@ class Config:
     initial: Path | None = (
         None  # checkpoint to start from, of the same split and network (or resnet50 for resnet152); None: random
     )
+    teacher: Path | None = None  # checkpoint of a network of the same shards, whose verdicts are learned; None: labels
+    teacher_share: float = 0.75  # of the targets that is the teacher's
     refit: bool = False  # learn valid too, for a last training with settings that are chosen: the last epoch counts
     seed: int = 0  # of weights, order of samples and augmentation
     workers: int = 0  # loader processes; batches do not depend on it
@@ -66,7 +68,7 @@ class Config:
         _require(self, "above zero", lambda v: 0 < v < float("inf"), "epochs", "batch_size", "lr", "blur_sigma")
         _require(self, "between 1 and 16", lambda v: 1 <= v <= 16, "cycles")
         shares = ("label_smoothing", "affine", "shift", "scale", "stain_gain", "blur", "sharpen", "jpeg", "erase")
-        _require(self, "between 0 and 1", lambda v: 0 <= v <= 1, *shares)
+        _require(self, "between 0 and 1", lambda v: 0 <= v <= 1, *shares, "teacher_share")
         _require(self, "at least 0 and below 1", lambda v: 0 <= v < 1, "ema_decay")
         amounts = ("workers", "weight_decay", "warmup_epochs", "stain_offset", "patience", "mixup", "cutmix")
         _require(self, "0 or more", lambda v: 0 <= v < float("inf"), *amounts, "erode", "group_dro", "checkpoint_every")
@@ -85,9 +87,9 @@ class Config:
 
 
 # Where a run's files lie and how it is executed: neither changes what is learned, so a resumed run may change them.
-# Of the weights it starts from, their content counts and not their path (``train.initial``).
+# Of the weights it starts from, and of a teacher's, the content counts and not the path (``Run.recipe``).
 EXECUTION = (
-    *("arch", "shards", "artifacts", "initial", "workers", "cache", "device", "compile"),
+    *("arch", "shards", "artifacts", "initial", "teacher", "workers", "cache", "device", "compile"),
     *("checkpoint_every", "resume", "force"),
 )
 

@@ -5,10 +5,9 @@ gamma and beta of its last BatchNorm are zero (Goyal et al. 2017, arXiv:1706.026
 leaves them.
 """
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from train.resnet import ARCHITECTURES, build_resnet
+from train.resnet import ARCHITECTURES
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -19,12 +18,6 @@ def can_deepen(shallow: str, deep: str) -> bool:
         return False
     (block, depths), (deeper_block, deeper) = ARCHITECTURES[shallow], ARCHITECTURES[deep]
     return block is deeper_block and all(few <= many for few, many in zip(depths, deeper, strict=True))
-
-
-def build_apart(arch: str) -> nn.Module:
-    """A network to hold weights for a while: torch's global generator stays as it is."""
-    with torch.random.fork_rng(devices=[]):
-        return build_resnet(arch)
 
 
 def deepened(weights: dict[str, Tensor], shallow: str, deep: str, fresh: dict[str, Tensor]) -> dict[str, Tensor]:

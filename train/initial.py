@@ -13,7 +13,8 @@ from contract.files import read_bytes
 from contract.manifest import Manifest
 from train.checkpoint import load_checkpoint, load_weights
 from train.config import Config
-from train.deepen import build_apart, can_deepen, deepened
+from train.deepen import can_deepen, deepened
+from train.resnet import build_apart
 
 
 def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:

@@ -131,8 +131,10 @@ def forward(run: Run, phase: Phase, batch: Batch) -> tuple[Tensor, Tensor]:
     """
     config, draws = run.config, run.draws(phase)
     images, labels = (t.to(run.device, non_blocking=True) for t in (batch.images, batch.labels))
-    x = resize(run.augment(images, run.normalise, draws), phase.size)
-    targets = targets_of(labels, len(run.manifest.classes))
+    whole = run.augment(images, run.normalise, draws)
+    x, targets = resize(whole, phase.size), targets_of(labels, len(run.manifest.classes))
+    if run.teacher is not None:
+        targets = run.teacher.soften(targets, whole, run.autocast())
     if config.mixup or config.cutmix:
         x, targets = mix(x, targets, config.mixup, config.cutmix, draws)
     network = run.whole if draws.total == config.batch_size else run.partial

@@ -115,6 +115,12 @@ def build_resnet(arch: str, classes: int = 2) -> ResNet:
     return ResNet(block, depths, classes)
 
 
+def build_apart(arch: str) -> ResNet:
+    """A network for weights that are there already: torch's global generator stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        return build_resnet(arch)
+
+
 def _projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     """Shortcut option B of He et al.: a 1x1 convolution only where the shape changes."""
     if stride == 1 and in_channels == out_channels:

@@ -28,6 +28,7 @@ from train.processes import Processes, pick_device
 from train.resnet import build_resnet
 from train.sampling import sampled_order
 from train.schedule import size_of_epoch
+from train.teacher import load_teacher
 from train.versions import versions
 
 
@@ -64,6 +65,7 @@ class Run:
         torch.manual_seed(config.seed)
         model = build_resnet(config.arch).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.initial = load_initial(model, config, self.manifest)
+        self.teacher = load_teacher(config, self.manifest, self.device)
         if self.device.type == "cpu":
             as_products(model)  # before it is copied: the averaged weights are followed by their names
         averaged = copy.deepcopy(model)
@@ -98,7 +100,8 @@ class Run:
     @property
     def recipe(self) -> dict[str, int | float | str | bool]:
         """What decides what is learned, as JSON-able values."""
-        return recipe_of(self.config) | {"initial": self.initial}
+        taught = {"teacher": self.teacher.name if self.teacher else ""}
+        return recipe_of(self.config) | {"initial": self.initial} | taught
 
     @property
     def samples(self) -> int:
