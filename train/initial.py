@@ -4,13 +4,11 @@ Source: growing images across runs as in progressive resizing, Howard et al., DA
 ``train.deepen``. The weights are this project's own, trained from scratch.
 """
 
-import hashlib
-
 from torch import nn
 
 from contract.errors import UserError
-from contract.files import read_bytes
 from contract.manifest import Manifest
+from contract.publish import file_sha256
 from train.checkpoint import load_checkpoint, load_weights
 from train.config import Config
 from train.deepen import can_deepen, deepened
@@ -48,8 +46,8 @@ def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
         load_weights(shallow, state, path)
         state = {"model": deepened(shallow.state_dict(), card.arch, config.arch, network.state_dict())}
     load_weights(network, state, path)
-    digest = hashlib.sha256(read_bytes(path, "train it first")).hexdigest()
-    weights, earlier = f"epoch {card.epoch} at {card.recipe.size} px, SHA-256 {digest}", card.training.get("initial")
+    weights = f"epoch {card.epoch} at {card.recipe.size} px, SHA-256 {file_sha256(path)}"
+    earlier = card.training.get("initial")
     if deepens:
         weights = f"{card.arch} deepened: {weights}"
     return f"{weights}; before: {earlier}" if earlier else weights

@@ -4,15 +4,14 @@ Sources: Hinton, Vinyals & Dean 2015 (arXiv:1503.02531); that both must see the 
 (arXiv:2106.05237). The teacher is a network of this project, trained on the same cells.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from contract.errors import UserError
-from contract.files import read_bytes
 from contract.manifest import Manifest
+from contract.publish import file_sha256
 from train.checkpoint import load_checkpoint, load_weights
 from train.config import Config
 from train.resnet import build_apart
@@ -57,5 +56,5 @@ def load_teacher(config: Config, manifest: Manifest, device: torch.device) -> Te
     network = build_apart(card.arch)
     load_weights(network, state, path)
     network.requires_grad_(requires_grad=False).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    digest = hashlib.sha256(read_bytes(path, "train it first")).hexdigest()
-    return Teacher(network, config.teacher_share, f"{card.arch}, epoch {card.epoch}, SHA-256 {digest}")
+    name = f"{card.arch}, epoch {card.epoch}, SHA-256 {file_sha256(path)}"
+    return Teacher(network, config.teacher_share, name)
