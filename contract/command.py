@@ -48,7 +48,7 @@ def _nobody_reads() -> bool:
     """Whether standard output is a pipe whose other end is closed."""
     poll = select.poll()
     poll.register(sys.stdout, 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))  # Linux says ERR, BSD HUP
 
 
 def _fail(line: str, status: int) -> None:

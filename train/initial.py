@@ -9,9 +9,10 @@ from torch import nn
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.publish import file_sha256
-from train.checkpoint import load_checkpoint, load_weights
+from train.checkpoint import load_weights
 from train.config import Config
 from train.deepen import can_deepen, deepened
+from train.lent import load_lent, refuse_different
 from train.resnet import build_apart
 
 
@@ -30,17 +31,13 @@ def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
         return ""
     if path.parent.resolve() == (config.artifacts / config.arch).resolve():
         raise UserError(f"--initial {path}: lies in the folder that this run writes; choose another --artifacts")
-    card, state = load_checkpoint(path)
+    card, state = load_lent("--initial", path, config.refit)
     deepens = can_deepen(card.arch, config.arch)
     arch = card.arch if deepens else config.arch
     now = {"arch": arch, "classes": manifest.classes, "split": manifest.source_digest[:12]}
     split = str(card.training.get("source_digest", "unknown"))
     then = {"arch": card.arch, "classes": card.classes, "split": split[:12]}
-    differing = [f"{name} {then[name]} -> {now[name]}" for name in now if then[name] != now[name]]
-    if card.training.get("refit") and not config.refit:
-        raise UserError(f"--initial {path}: learned valid too (--refit): nothing would be left to judge this run by")
-    if differing:
-        raise UserError(f"--initial {path}: cannot be started from, these differ: {', '.join(differing)}")
+    refuse_different("--initial", path, "cannot be started from", then, now)
     if deepens:
         shallow = build_apart(card.arch)
         load_weights(shallow, state, path)

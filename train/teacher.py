@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.publish import file_sha256
-from train.checkpoint import load_checkpoint, load_weights
+from train.checkpoint import load_weights
 from train.config import Config
+from train.lent import load_lent, refuse_different
 from train.resnet import build_apart
 
 
@@ -44,15 +44,11 @@ def load_teacher(config: Config, manifest: Manifest, device: torch.device) -> Te
     path = config.teacher
     if path is None:
         return None
-    card, state = load_checkpoint(path)
-    if card.training.get("refit") and not config.refit:
-        raise UserError(f"--teacher {path}: learned valid too (--refit): nothing would be left to judge this run by")
+    card, state = load_lent("--teacher", path, config.refit)
     standardise = card.training.get("standardise") is True
     now = {"classes": manifest.classes, "the shards' manifest": manifest.digest[:12], "standardise": config.standardise}
     then = {"classes": card.classes, "the shards' manifest": card.manifest_digest[:12], "standardise": standardise}
-    differing = [f"{name} {then[name]} -> {now[name]}" for name in now if then[name] != now[name]]
-    if differing:
-        raise UserError(f"--teacher {path}: does not see what this run shows, these differ: {', '.join(differing)}")
+    refuse_different("--teacher", path, "does not see what this run shows", then, now)
     network = build_apart(card.arch)
     load_weights(network, state, path)
     network.requires_grad_(requires_grad=False).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
