@@ -65,7 +65,7 @@ def _square() -> tuple[Figure, Axes]:
 def draw_reliability(networks: dict[str, Network]) -> Figure:
     """Draw reliability diagrams before and after temperature, with the number of cells in each bin below."""
     count = len(networks)
-    figure = Figure(figsize=(max(4.0, 2.65 * count), 3.9), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(max(3.2, 2.65 * count), 4.4), dpi=DPI, layout="constrained")
     panels = figure.subplots(2, count, squeeze=False, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
     for column, (name, network) in enumerate(networks.items()):
         upper, lower = panels[:, column]
@@ -79,9 +79,9 @@ def draw_reliability(networks: dict[str, Network]) -> Figure:
             color=COLOURS[name],
         )
         temperature = "" if network.temperature is None else f", T = {network.temperature:.2f}"
-        upper.set_title(name + temperature)
+        upper.set_title(name + temperature, pad=28)
         upper.set_aspect("equal")
-        upper.legend(loc="upper left", fontsize=7)
+        upper.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=7)  # below the title: inside, curves cross it
         lower.set_xlabel("probability of a blast")
     panels[0, 0].set_ylabel("share of blasts")
     panels[1, 0].set_ylabel("cells")
