@@ -153,10 +153,10 @@ def predict(
     """
     card, state = load_checkpoint(network.checkpoint)
     refuse_other(network, manifest, card, len(state.get("history", ())), state.get("phase") is not None)
-    model = build_resnet(card.arch).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build_resnet(card.arch, channels=card.channels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     load_weights(model, state, network.checkpoint, weights)
     model.eval()
-    normalise = Normalise(card.mean, card.std, network.config.standardise)
+    normalise = Normalise.of(card)
     reader = open_labelled(network.shards, manifest, split)
     batches, logits = valid_batches(reader, 256, 0, False), []
     with torch.autocast("cpu", torch.bfloat16, enabled=network.config.amp):

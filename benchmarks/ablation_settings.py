@@ -16,6 +16,9 @@ from train.config import Config, recipe_of
 # A short training, exact augmentation only: what every setting is compared with, whatever the defaults have become.
 BASE: dict[str, Any] = {
     "standardise": False,
+    "colours": False,
+    "stain_gain": 0.1,
+    "stain_offset": 0.05,
     "batch_size": 64,
     "affine": 0.0,
     "blur": 0.0,

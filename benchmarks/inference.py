@@ -76,7 +76,7 @@ def main() -> None:
 def _bench(arch: str, command: Bench, threads: int) -> None:
     path = command.artifacts / arch / "best.pt"
     card, state = load_checkpoint(path)
-    network = build_resnet(arch)
+    network = build_resnet(arch, channels=card.channels)
     load_weights(network, state, path)
     valid = open_valid(command.shards, card, path)
     for size in dict.fromkeys((card.recipe.size, *command.sizes)):

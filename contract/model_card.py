@@ -32,6 +32,7 @@ YOUNGER: dict[str, int | float | str | bool] = {
     "group_dro": 0.0,
     "teacher": "",
     "teacher_share": 0.75,
+    "colours": False,
 }
 
 
@@ -84,6 +85,11 @@ class ModelCard:
     def refit(self) -> bool:
         """Whether it learned the validation split too (``train --refit``): nothing labelled is left to judge it by."""
         return bool(self.training.get("refit"))
+
+    @property
+    def channels(self) -> int:
+        """Of the network's input, behind the normalisation: 3, or 6 where it sees an image in both ways."""
+        return 6 if self.training.get("standardise") is True and self.training.get("colours") is True else 3
 
     @property
     def measured_on(self) -> str:

@@ -61,7 +61,8 @@ class ExportedNetwork(nn.Module):
         pixels = planes.to(self.normalise.mean.dtype)
         red, green, blue = pixels.split(1, dim=1)  # a maximum over them reads memory in leaps
         tissue = torch.maximum(torch.maximum(red, green), blue) > 0
-        return self.normalise.masked(pixels, tissue.to(pixels.dtype)).reshape(-1, channels, height, width)
+        normalised = self.normalise.masked(pixels, tissue.to(pixels.dtype))
+        return normalised.reshape(-1, self.normalise.channels, height, width)
 
 
 def fold_batch_norm(network: ResNet) -> ResNet:

@@ -74,7 +74,7 @@ def _load(arch: str, artifacts: Path) -> tuple[ModelCard, ResNet]:
     card, state = load_checkpoint(path)
     if card.arch != arch:
         raise UserError(f"{path}: holds a {card.arch}, not a {arch}")
-    network = build_resnet(arch, len(card.classes))
+    network = build_resnet(arch, len(card.classes), card.channels)
     load_weights(network, state, path)
     return card, network.eval()
 

@@ -17,8 +17,8 @@ from contract.shard_reader import SplitReader
 from export.int8_ranges import Int8Conv, Range, Ranges
 
 CELLS = 64  # of the training split, half of them of each class
-FIRST = "conv1"  # its input has three channels: little to gain, and float32 only where the gate asks for it
-WIDTH = 4  # channels that it reads as int8: onnxruntime's fast kernels take four at a time
+FIRST = "conv1"  # its input has few channels: little to gain, and float32 only where the gate asks for it
+WIDTH = 4  # a multiple of it are the channels that are read as int8: onnxruntime's fast kernels take four at a time
 LARGEST_LOSS = 0.005  # of accuracy on valid, against the float32 file
 LEAST_AGREEMENT = 0.99  # of decisions on valid with the float32 file's
 
@@ -77,8 +77,9 @@ def quantize(model: onnx.ModelProto, ranges: Ranges) -> onnx.ModelProto:
         quantised.graph.node.append(node)
         for tensor in node.output:
             if tensor in of_tensor:
-                wide = FIRST in ranges.convs and of_tensor[tensor] is ranges.inputs[FIRST]
-                _append_pair(quantised.graph, tensor, of_tensor[tensor], wide)
+                first = FIRST in ranges.convs and of_tensor[tensor] is ranges.inputs[FIRST]
+                missing = _missing_channels(ranges.convs[FIRST]) if first else 0
+                _append_pair(quantised.graph, tensor, of_tensor[tensor], missing)
     used = {tensor for node in quantised.graph.node for tensor in node.input}
     for tensor in [tensor for tensor in quantised.graph.initializer if tensor.name not in used]:
         quantised.graph.initializer.remove(tensor)
@@ -129,7 +130,7 @@ def _quantise_weights(graph: onnx.GraphProto, node: onnx.NodeProto, conv: Int8Co
     bias_scale = conv.scale.numpy().astype(np.float64) * np.float32(source.scale)
     integers = np.clip(np.rint(conv.bias.numpy() / bias_scale), -(2**31) + 1, 2**31 - 1).astype(np.int32)
     weights = conv.weight.numpy()
-    missing = max(0, WIDTH - weights.shape[1])
+    missing = _missing_channels(conv)
     for name, values, scale in (
         (weight, np.pad(weights, ((0, 0), (0, missing), (0, 0), (0, 0))), conv.scale.numpy()),
         (bias, integers, bias_scale.astype(np.float32)),
@@ -142,14 +143,19 @@ def _quantise_weights(graph: onnx.GraphProto, node: onnx.NodeProto, conv: Int8Co
     node.input[1:] = [f"{weight}.dequantised", f"{bias}.dequantised"]
 
 
-def _append_pair(graph: onnx.GraphProto, tensor: str, found: Range, wide: bool) -> None:
-    """QuantizeLinear and DequantizeLinear; between them, where ``wide``, channels of zero to fill ``WIDTH``."""
+def _missing_channels(conv: Int8Conv) -> int:
+    """How many channels of zeros make a convolution's input a multiple of ``WIDTH``."""
+    return -conv.weight.shape[1] % WIDTH
+
+
+def _append_pair(graph: onnx.GraphProto, tensor: str, found: Range, missing: int) -> None:
+    """QuantizeLinear and DequantizeLinear; between them so many channels of zeros as are ``missing``."""
     graph.initializer.append(numpy_helper.from_array(np.array(found.scale, np.float32), f"{tensor}.scale"))
     graph.initializer.append(helper.make_tensor(f"{tensor}.zero", TensorProto.UINT8, [], [found.zero_point]))
     scaled, integers = [f"{tensor}.scale", f"{tensor}.zero"], f"{tensor}.quantised"
     graph.node.append(helper.make_node("QuantizeLinear", [tensor, *scaled], [integers]))
-    if wide:
-        ends = np.array([0, 0, 0, 0, 0, WIDTH - 3, 0, 0], np.int64)
+    if missing:
+        ends = np.array([0, 0, 0, 0, 0, missing, 0, 0], np.int64)
         graph.initializer.append(numpy_helper.from_array(ends, f"{tensor}.ends"))
         graph.node.append(helper.make_node("Pad", [integers, f"{tensor}.ends", scaled[1]], [f"{tensor}.wide"]))
         integers = f"{tensor}.wide"

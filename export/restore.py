@@ -82,7 +82,8 @@ def on_shards(card: ModelCard, folders: tuple[Path, ...], file: Path) -> ModelCa
 
 def restore(folded: Folded, card: ModelCard, cells: Cells, logits: Logits) -> Restored:
     """The network of a file's weights; ``logits`` are what the file says of valid, float32 ``[N, 2]``."""
-    network, normalise = build_resnet(card.arch, len(card.classes)).eval(), Normalise.of(card)
+    network = build_resnet(card.arch, len(card.classes), card.channels).eval()
+    normalise = Normalise.of(card)
     images = _images(cells.train, calibration_sample(cells.train, CELLS))
     unfold(network, folded, normalise, images)
     said = [_logits(network, normalise, cells.valid, i) for i in range(0, len(cells.valid), BATCH)]

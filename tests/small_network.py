@@ -15,11 +15,11 @@ from train.config import Config
 
 
 class SmallNetwork(nn.Module):
-    """Float ``[N, 3, H, W]`` to logits ``[N, 2]``; ``train.run.build_resnet`` is replaced by it."""
+    """Float ``[N, channels, H, W]`` to logits ``[N, 2]``; ``train.run.build_resnet`` is replaced by it."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 3) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 12, 7, stride=4, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(channels, 12, 7, stride=4, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(12)
         self.fc = nn.Linear(12, 2)
 
@@ -42,6 +42,6 @@ def small_runs() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
+        monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
         yield
     torch.set_num_threads(threads)

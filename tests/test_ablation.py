@@ -34,7 +34,7 @@ def finished(synthetic_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     command = Ablation(synthetic_data, settings, out, epochs=1, held=(1,), seeds=(7,), baseline=True, workers=1)
     with pytest.MonkeyPatch.context() as patch:
         for module in (ablation, train.run):
-            patch.setattr(module, "build_resnet", lambda _: SmallNetwork())
+            patch.setattr(module, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
         ablation.main(command)
     return command, list(planned(command, labelled_cells(synthetic_data).digest))
 
@@ -181,7 +181,7 @@ def test_at_test_time_judges_the_networks_of_the_ablation_and_no_others(
     finished: Finish, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command, (network, longer) = finished
-    monkeypatch.setattr(ablation, "build_resnet", lambda _: SmallNetwork())
+    monkeypatch.setattr(ablation, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
     asked = at_test_time.TestTime(command.data, "size=40", out=command.out, epochs=1, held=(1,), seeds=(7,))
     at_test_time.main(asked)
     found = read([command.out / "at_test_time" / network.file.name])

@@ -31,7 +31,7 @@ def test_whole_batches_are_compiled_and_the_last_smaller_one_is_not(
 
         return call
 
-    monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
+    monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
     monkeypatch.setattr(torch, "compile", compiled)
     config = Config(shards=shards, artifacts=tmp_path, batch_size=15, device="cpu", amp=False)
     weights = []

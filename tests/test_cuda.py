@@ -30,7 +30,7 @@ EVERYTHING: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
+    monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
 
 
 @pytest.mark.parametrize("cache", ["none", "device"])

@@ -22,7 +22,7 @@ def config_of(shards: Path, artifacts: Path, epochs: int, force: bool = False) -
 def shown(
     shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Path, str]:
-    monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
+    monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
     train_network(config_of(shards, tmp_path, epochs=2))
     return tmp_path / "resnet18", capsys.readouterr().out
 

@@ -24,7 +24,7 @@ from train.run import Run
 
 @pytest.fixture(autouse=True)
 def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
+    monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
 
 
 def files_of(folder: Path) -> set[str]:
@@ -221,7 +221,7 @@ def test_run_of_growing_size_trains_on_smaller_images(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(train.run, "build_resnet", lambda _: SizeProbe(seen))
+    monkeypatch.setattr(train.run, "build_resnet", lambda _, channels: SizeProbe(seen, channels))
     run = Run(config_of(shards, tmp_path, start_size=33))
     with train.loop.Interruption() as interruption:
         train.loop.train_epoch(run, run.new_phase(1), interruption)
@@ -233,13 +233,13 @@ def test_run_of_growing_size_trains_on_smaller_images(
 class SizeProbe(torch.nn.Module):
     """A network that notes the side of the images that it sees."""
 
-    def __init__(self, seen: list[int]) -> None:
+    def __init__(self, seen: list[int], channels: int) -> None:
         super().__init__()
-        self.fc = torch.nn.Linear(3, 2)
+        self.fc = torch.nn.Linear(channels, 2)
         self.seen = seen
 
     def __deepcopy__(self, _: dict[int, Any]) -> "SizeProbe":
-        return SizeProbe(self.seen)
+        return SizeProbe(self.seen, self.fc.in_features)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.seen.append(x.shape[-1])

@@ -19,7 +19,7 @@ from train.run_record import command_of
 def test_records_say_what_is_needed_to_repeat_the_run(
     shards: Path, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train.run, "build_resnet", lambda _: SmallNetwork())
+    monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
     small = Config(shards=shards, artifacts=tmp_path, epochs=2, batch_size=20, lr=0.02, device="cpu", amp=False)
     train_network(small)
     begun, done = (json.loads((tmp_path / "resnet18" / name).read_text()) for name in ("config.json", "run.json"))

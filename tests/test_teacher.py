@@ -22,7 +22,7 @@ from train.teacher import Teacher
 @pytest.fixture(scope="module", autouse=True)
 def _small_runs() -> Iterator[None]:
     with small_runs(), pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(train.teacher, "build_apart", lambda _: SmallNetwork())
+        monkeypatch.setattr(train.teacher, "build_apart", lambda _, channels=3: SmallNetwork(channels))
         yield
 
 

@@ -33,12 +33,13 @@ class Config:
     sampling: Literal["plain", "class", "subject"] = "plain"  # class, subject: as many draws of each class, or person
     group_dro: float = 0.0  # step by which people whose cells are learned worst gain weight in the loss; 0: off
     standardise: bool = True  # take out every image's own mean and deviation of cell pixels, per channel
+    colours: bool = True  # with standardise: show the network the colours as they are besides, in three more channels
     flip: bool = True  # flips and quarter turns: exact, no pixel is interpolated
     affine: float = 0.5  # share of images that are also rotated by any angle, shifted and scaled (interpolated)
     shift: float = 0.05  # largest shift, as a share of the side
     scale: float = 0.05  # largest relative change of scale
-    stain_gain: float = 0.1  # largest relative change of optical density, per image and channel; see stain_offset
-    stain_offset: float = 0.05  # largest added optical density, likewise; standardise takes nearly all of both back
+    stain_gain: float = 0.0  # largest relative change of optical density, per image and channel; 0: off
+    stain_offset: float = 0.0  # largest added optical density, likewise; standardise takes nearly all of both back
     blur: float = 0.1  # share of images that are blurred
     blur_sigma: float = 1.0  # largest Gaussian blur in px of the shards' images
     sharpen: float = 0.1  # share of images, apart from the blurred ones, that are sharpened

@@ -34,12 +34,13 @@ def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
     card, state = load_lent("--initial", path, config.refit)
     deepens = can_deepen(card.arch, config.arch)
     arch = card.arch if deepens else config.arch
-    now = {"arch": arch, "classes": manifest.classes, "split": manifest.source_digest[:12]}
+    channels = network.conv1.in_channels
+    now = {"arch": arch, "classes": manifest.classes, "split": manifest.source_digest[:12], "channels": channels}
     split = str(card.training.get("source_digest", "unknown"))
-    then = {"arch": card.arch, "classes": card.classes, "split": split[:12]}
+    then = {"arch": card.arch, "classes": card.classes, "split": split[:12], "channels": card.channels}
     refuse_different("--initial", path, "cannot be started from", then, now)
     if deepens:
-        shallow = build_apart(card.arch)
+        shallow = build_apart(card.arch, card.channels)
         load_weights(shallow, state, path)
         state = {"model": deepened(shallow.state_dict(), card.arch, config.arch, network.state_dict())}
     load_weights(network, state, path)

@@ -12,24 +12,31 @@ class Normalise(nn.Module):
     """uint8 ``[N, H, W, 3]`` RGB -> float ``[N, 3, H, W]``: cell pixels to mean 0 and std 1, background to zero.
 
     ``mean`` and ``std`` are of the training split's cell pixels, in units of 0..255: background is not tissue. With
-    ``standardise``, mean and std of every image's own cell pixels are then taken out too, per channel.
+    ``standardise``, mean and std of every image's own cell pixels are taken out instead, per channel; with ``colours``
+    as well, three more channels have the pixels as they are without it, and the result is ``[N, 6, H, W]``.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, mean: tuple[float, float, float], std: tuple[float, float, float], standardise: bool = False
+        self,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        standardise: bool = False,
+        colours: bool = False,
     ) -> None:
         super().__init__()
         self.standardise = standardise
+        self.channels = 6 if standardise and colours else 3
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     @classmethod
     def of(cls, card: ModelCard) -> "Normalise":
         """As the network of ``card`` was trained with."""
-        return cls(card.mean, card.std, card.training.get("standardise") is True)  # older runs had no such choice
+        chosen = (card.training.get(name) is True for name in ("standardise", "colours"))  # older runs had no choice
+        return cls(card.mean, card.std, *chosen)
 
     def forward(self, images: Tensor) -> Tensor:
         pixels = self.planes(images)
@@ -49,8 +56,12 @@ class Normalise(nn.Module):
 
     def masked(self, pixels: Tensor, mask: Tensor) -> Tensor:
         """Normalise float ``[N, 3, H, W]`` pixels of 0..255 and keep those of the mask, float ``[N, 1, H, W]``."""
-        if self.standardise:
-            return standardise_cells(pixels, mask, SMALLEST_VARIANCE * self.std**2)
+        if not self.standardise:
+            return self._as_they_are(pixels, mask)
+        standardised = standardise_cells(pixels, mask, SMALLEST_VARIANCE * self.std**2)
+        return torch.cat([standardised, self._as_they_are(pixels, mask)], 1) if self.channels == 6 else standardised
+
+    def _as_they_are(self, pixels: Tensor, mask: Tensor) -> Tensor:
         return (pixels - self.mean).div_(self.std).mul_(mask)
 
 

@@ -76,13 +76,13 @@ ARCHITECTURES: dict[str, tuple[Block, tuple[int, int, int, int]]] = {
 class ResNet(nn.Module):
     """A residual network for images of ``MINIMUM_SIZE`` pixels or more a side.
 
-    ``forward`` maps normalised images, float ``[N, 3, H, W]``, to ``logits``, float ``[N, classes]``.
+    ``forward`` maps normalised images, float ``[N, channels, H, W]``, to ``logits``, float ``[N, classes]``.
     ``features`` stops at the last feature map, float ``[N, C, h, w]`` with ``h = ceil(H / 32)``.
     """
 
-    def __init__(self, block: Block, depths: tuple[int, int, int, int], classes: int) -> None:
+    def __init__(self, block: Block, depths: tuple[int, int, int, int], classes: int, channels: int = 3) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
@@ -104,21 +104,22 @@ class ResNet(nn.Module):
         return self.fc(torch.flatten(self.avgpool(self.features(x)), 1))
 
 
-def build_resnet(arch: str, classes: int = 2) -> ResNet:
+def build_resnet(arch: str, classes: int = 2, channels: int = 3) -> ResNet:
     """Build one of ``ARCHITECTURES`` with fresh He-initialised weights from torch's global generator.
 
-    Raises ``ValueError`` for an unknown name, listing the valid ones.
+    Its input has as many channels as ``train.normalise.Normalise`` makes. Raises ``ValueError`` for an unknown name,
+    listing the valid ones.
     """
     if arch not in ARCHITECTURES:
         raise ValueError(f"architecture {arch!r} is unknown: valid are {', '.join(ARCHITECTURES)}")
     block, depths = ARCHITECTURES[arch]
-    return ResNet(block, depths, classes)
+    return ResNet(block, depths, classes, channels)
 
 
-def build_apart(arch: str) -> ResNet:
+def build_apart(arch: str, channels: int = 3) -> ResNet:
     """A network for weights that are there already: torch's global generator stays as it is."""
     with torch.random.fork_rng(devices=[]):
-        return build_resnet(arch)
+        return build_resnet(arch, channels=channels)
 
 
 def _projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:

@@ -62,8 +62,11 @@ class Run:
         self.valid_split = None if config.refit else open_labelled(config.shards, self.manifest, "valid")
         splits = [split for split in (self.train_split, self.valid_split) if split is not None]
         self.caches = [open_cache(config.cache, split, self.device, config.workers) for split in splits]
+        pixels = self.manifest.pixels
+        self.normalise = Normalise(pixels.mean, pixels.std, config.standardise, config.colours).to(self.device)
         torch.manual_seed(config.seed)
-        model = build_resnet(config.arch).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = build_resnet(config.arch, channels=self.normalise.channels)
+        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.initial = load_initial(model, config, self.manifest)
         self.teacher = load_teacher(config, self.manifest, self.device)
         if self.device.type == "cpu":
@@ -73,8 +76,6 @@ class Run:
         self.ema = ExponentialMovingAverage(self.model, averaged, config.ema_decay)
         self.optimizer = make_optimizer(self.model, config)
         self.whole, self.partial = self._forwards()
-        pixels = self.manifest.pixels
-        self.normalise = Normalise(pixels.mean, pixels.std, config.standardise).to(self.device)
         self.augment = Augment.of(config)
         self.loss_weights = class_weights(self.manifest, learned).to(self.device) if config.class_weights else None
         self.people = (

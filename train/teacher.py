@@ -26,7 +26,7 @@ class Teacher:
     name: str  # what a card says of it
 
     def soften(self, targets: Tensor, x: Tensor, autocast: torch.autocast) -> Tensor:
-        """Targets, float ``[N, classes]``, that go ``share`` of the way to what it says of ``x``, ``[N, 3, H, W]``.
+        """Targets, float ``[N, classes]``, that go ``share`` of the way to what it says of ``x``, ``[N, C, H, W]``.
 
         A row of zeros, of a padding sample, stays one.
         """
@@ -45,11 +45,12 @@ def load_teacher(config: Config, manifest: Manifest, device: torch.device) -> Te
     if path is None:
         return None
     card, state = load_lent("--teacher", path, config.refit)
-    standardise = card.training.get("standardise") is True
-    now = {"classes": manifest.classes, "the shards' manifest": manifest.digest[:12], "standardise": config.standardise}
-    then = {"classes": card.classes, "the shards' manifest": card.manifest_digest[:12], "standardise": standardise}
+    now = {"classes": manifest.classes, "the shards' manifest": manifest.digest[:12]}
+    then = {"classes": card.classes, "the shards' manifest": card.manifest_digest[:12]}
+    now |= {"standardise": config.standardise, "colours": config.standardise and config.colours}
+    then |= {"standardise": card.training.get("standardise") is True, "colours": card.channels == 6}
     refuse_different("--teacher", path, "does not see what this run shows", then, now)
-    network = build_apart(card.arch)
+    network = build_apart(card.arch, card.channels)
     load_weights(network, state, path)
     network.requires_grad_(requires_grad=False).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = f"{card.arch}, epoch {card.epoch}, SHA-256 {file_sha256(path)}"
