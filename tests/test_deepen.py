@@ -24,7 +24,7 @@ OLD = {"layer1": [0, 1, 2], "layer2": [0, 2, 4, 6], "layer3": [0, 6, 12, 18, 24,
 def shallow() -> ResNet:
     """A ResNet50 none of whose weights is what a fresh network has. Read only."""
     torch.manual_seed(1)
-    network = build_resnet("resnet50")
+    network = build_resnet("resnet50", channels=6)
     generator = torch.Generator().manual_seed(2)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -38,14 +38,14 @@ def shallow() -> ResNet:
 @pytest.fixture(scope="module")
 def deep(shallow: ResNet) -> ResNet:
     torch.manual_seed(3)
-    network = build_resnet("resnet152")
+    network = build_resnet("resnet152", channels=6)
     network.load_state_dict(deepened(shallow.state_dict(), "resnet50", "resnet152", network.state_dict()))
     return network.eval()
 
 
 @pytest.mark.parametrize("size", [33, 70])
 def test_the_deeper_network_computes_the_same_to_the_bit(shallow: ResNet, deep: ResNet, size: int) -> None:
-    images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(size))
+    images = torch.randn(3, 6, size, size, generator=torch.Generator().manual_seed(size))
     with torch.no_grad():
         features = shallow.features(images)
         assert features.std() > 0.01  # not everything was cut off by a ReLU
@@ -65,9 +65,9 @@ def test_blocks_keep_their_order_and_are_spread_over_their_stage(shallow: ResNet
 
 
 def test_new_blocks_learn(deep: ResNet) -> None:
-    network = build_resnet("resnet152")
+    network = build_resnet("resnet152", channels=6)
     network.load_state_dict(deep.state_dict())
-    images = torch.randn(4, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(4, 6, 48, 48, generator=torch.Generator().manual_seed(0))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
     for _ in range(2):  # gammas of zero let the first step reach themselves alone
         optimizer.zero_grad()
@@ -101,7 +101,7 @@ def test_a_run_starts_from_a_shallower_network_and_its_card_says_so(
     path = tmp_path / "shallow.pt"
     save_checkpoint(path, replace(card, epoch=7), {"model": shallow.state_dict()})
     run = Run(replace(config, initial=path))
-    images = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32))
+    images = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 6, 64, 64)).astype(np.float32))
     with torch.no_grad():
         logits = shallow(images)
         torch.testing.assert_close(run.model.eval()(images), logits)

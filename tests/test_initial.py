@@ -78,6 +78,7 @@ def test_weights_that_may_have_seen_other_cells_are_refused(smaller: Path, shard
         "split 000000000000 -> ": {"training": card.training | {"source_digest": "0" * 64}},
         "split unknown -> ": {"training": {}},
         "arch resnet50 -> resnet18": {"arch": "resnet50"},
+        "channels 3 -> 6": {"training": card.training | {"colours": False}},
         r"classes \('a', 'b'\) -> \('normal', 'blast'\)": {"classes": ("a", "b")},
     }
     for message, change in changes.items():

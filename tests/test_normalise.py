@@ -25,14 +25,25 @@ def reference(images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("training", "standardise"), [({}, False), ({"standardise": False}, False), ({"standardise": True}, True)]
+    ("training", "chosen"),
+    [
+        ({}, (False, False)),
+        ({"standardise": False}, (False, False)),
+        ({"standardise": True}, (True, False)),  # before there were colours
+        ({"standardise": True, "colours": False}, (True, False)),
+        ({"standardise": True, "colours": True}, (True, True)),
+        ({"standardise": False, "colours": True}, (False, True)),
+    ],
 )
 def test_a_card_says_how_its_network_s_pixels_are_normalised(
-    card: ModelCard, training: dict, standardise: bool
+    card: ModelCard, training: dict, chosen: tuple[bool, bool]
 ) -> None:
     images = torch.from_numpy(random_cells(3, 11, seed=2))
-    found = Normalise.of(replace(card, mean=MEAN, std=STD, training=training))(images)
-    assert torch.equal(found, Normalise(MEAN, STD, standardise)(images))
+    own = replace(card, mean=MEAN, std=STD, training=training)
+    found = Normalise.of(own)(images)
+    assert torch.equal(found, Normalise(MEAN, STD, *chosen)(images))
+    assert found.shape == (3, own.channels, 11, 11)
+    assert Normalise.of(own).channels == own.channels
 
 
 @pytest.mark.parametrize("module", ["benchmarks/inference.py", "export/graph.py", "export/variants.py"])
@@ -84,6 +95,16 @@ def test_standardised_cells_have_mean_zero_and_deviation_one_and_match_numpy() -
         assert np.abs(values[:, tissue].T - (pixels - pixels.mean(axis=0)) / deviation).max() < 1e-4
         assert (values[:, ~tissue] == 0).all()
         assert np.abs(values[:, tissue].std(axis=1) - 1).max() < 1e-3
+
+
+def test_colours_stand_beside_the_standardised_cell() -> None:
+    images = torch.from_numpy(random_cells(3, 11, seed=1))
+    both = Normalise(MEAN, STD, standardise=True, colours=True)(images)
+    assert both.shape == (3, 6, 11, 11)
+    assert both.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(both[:, :3], Normalise(MEAN, STD, standardise=True)(images))
+    assert torch.equal(both[:, 3:], Normalise(MEAN, STD)(images))
+    assert torch.equal(Normalise(MEAN, STD, colours=True)(images), both[:, 3:])  # nothing but them is shown anyway
 
 
 def test_standardised_cell_forgets_gain_and_offset_of_its_colours() -> None:

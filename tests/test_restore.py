@@ -28,11 +28,11 @@ from train.normalise import Normalise
 from train.resnet import ResNet, build_resnet
 
 
-@pytest.fixture(scope="module")
-def network() -> ResNet:
+@pytest.fixture(scope="module", params=[3, 6], ids=["standardised", "with colours"])
+def network(request: pytest.FixtureRequest) -> ResNet:
     """A ResNet18 as if trained: gains, shifts and statistics of BatchNorm are no round numbers."""
     torch.manual_seed(0)
-    made = build_resnet("resnet18")
+    made = build_resnet("resnet18", channels=request.param)
     for norm in made.modules():
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.uniform_(norm.weight, 0.2, 0.8)
@@ -44,9 +44,10 @@ def network() -> ResNet:
 
 
 @pytest.fixture(scope="module")
-def trained(card: ModelCard, manifest: Manifest) -> ModelCard:
-    """The card of a training on ``shards``, which another version of the project wrote."""
+def trained(card: ModelCard, manifest: Manifest, network: ResNet) -> ModelCard:
+    """The card of a training of ``network`` on ``shards``, which another version of the project wrote."""
     training = {"source_digest": manifest.source_digest, "initial": f"epoch 2 at 32 px, SHA-256 {'a' * 64}"}
+    training |= {"standardise": True, "colours": network.conv1.in_channels == 6}
     return replace(card, training=training, manifest_digest="0" * 64, temperature=0.7, threshold=0.4, samples=12)
 
 
@@ -74,7 +75,7 @@ def file(
 
 
 def restored(network: ResNet, trained: ModelCard, images: torch.Tensor) -> ResNet:
-    made = build_resnet("resnet18").eval()
+    made = build_resnet("resnet18", channels=trained.channels).eval()
     unfold(made, folded_weights(translate(network, trained)), Normalise.of(trained), images)
     return made
 
@@ -104,7 +105,7 @@ def test_batch_norm_is_at_work(network: ResNet, trained: ModelCard, images: torc
 
 
 def test_a_channel_that_never_changes_stays(network: ResNet, trained: ModelCard, images: torch.Tensor) -> None:
-    silent = build_resnet("resnet18").eval()
+    silent = build_resnet("resnet18", channels=trained.channels).eval()
     silent.load_state_dict(network.state_dict())
     silent.layer1[0].conv1.weight.data[3] = 0
     x = Normalise.of(trained)(images)
@@ -120,7 +121,7 @@ def test_checkpoint_can_be_started_from(
     assert path == tmp_path / "resnet18" / "best.pt"
     assert "of decisions as in" in capsys.readouterr().out
     card, state = load_checkpoint(path)
-    load_weights(build_resnet("resnet18"), state, path)
+    load_weights(build_resnet("resnet18", channels=trained.channels), state, path)
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     variant = file.name.split(".")[1]
     initial = f"{variant} file, SHA-256 {sha256}; before: {trained.training['initial']}"
@@ -129,7 +130,7 @@ def test_checkpoint_can_be_started_from(
     assert card.manifest_digest == manifest.digest
     assert 0 <= card.metrics["valid_accuracy"] <= 1
     config = Config(shards=shards, artifacts=tmp_path / "next", initial=path)
-    said = load_initial(build_resnet("resnet18"), config, manifest)
+    said = load_initial(build_resnet("resnet18", channels=trained.channels), config, manifest)
     assert said.endswith(f"; before: {initial}")
 
 
@@ -164,7 +165,7 @@ def test_another_split_recipe_or_variant_is_refused(
 
 def test_weights_of_another_network_are_refused(trained: ModelCard, shards: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    graph = translate(build_resnet("resnet50").eval(), trained)
+    graph = translate(build_resnet("resnet50", channels=trained.channels).eval(), trained)
     path.write_bytes(finish(graph, trained, "float32"))
     with pytest.raises(UserError, match=r"model\.onnx: .* do not fit the network"):
         restore_file(path, (shards,), tmp_path / "out")

@@ -74,13 +74,14 @@ def test_run_leaves_checkpoints_history_record_and_picture(finished: Path, manif
 
 def test_best_checkpoint_scores_what_its_card_says(finished: Path, shards: Path, manifest: Manifest) -> None:
     card, state = load_checkpoint(finished / "resnet18" / "best.pt")
-    network = SmallNetwork().eval()
+    network = SmallNetwork(channels=6).eval()
     network.load_state_dict(state["model"])
     reader = open_labelled(shards, manifest, "valid")
     images = torch.from_numpy(np.stack([reader.image(i) for i in range(len(reader))]))
     labels = torch.tensor([sample.label for sample in reader.samples])
     with torch.inference_mode():
-        logits = network(Normalise(card.mean, card.std, standardise=True)(images))  # as the defaults say
+        normalise = Normalise(card.mean, card.std, standardise=True, colours=True)  # as the defaults say
+        logits = network(normalise(images))
     accuracy = (logits.argmax(1) == labels).double().mean().item()
     loss = torch.nn.functional.cross_entropy(logits.double(), labels).item()
     assert card.metrics["valid_accuracy"] == pytest.approx(accuracy)

@@ -118,6 +118,7 @@ def test_teachers_that_see_other_images_or_may_have_seen_other_cells_are_refused
             "manifest_digest": "0" * 64
         },
         "these differ: standardise False -> True": {"training": card.training | {"standardise": False}},
+        "these differ: colours False -> True": {"training": card.training | {"colours": False}},
         r"these differ: classes \('a', 'b'\) -> \('normal', 'blast'\)": {"classes": ("a", "b")},
         r"learned valid too \(--refit\): nothing would be left": {"training": card.training | {"refit": True}},
     }

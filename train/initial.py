@@ -34,7 +34,7 @@ def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
     card, state = load_lent("--initial", path, config.refit)
     deepens = can_deepen(card.arch, config.arch)
     arch = card.arch if deepens else config.arch
-    channels = network.conv1.in_channels
+    channels = network.get_submodule("conv1").in_channels
     now = {"arch": arch, "classes": manifest.classes, "split": manifest.source_digest[:12], "channels": channels}
     split = str(card.training.get("source_digest", "unknown"))
     then = {"arch": card.arch, "classes": card.classes, "split": split[:12], "channels": card.channels}

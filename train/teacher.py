@@ -5,6 +5,7 @@ Sources: Hinton, Vinyals & Dean 2015 (arXiv:1503.02531); that both must see the 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,10 +46,10 @@ def load_teacher(config: Config, manifest: Manifest, device: torch.device) -> Te
     if path is None:
         return None
     card, state = load_lent("--teacher", path, config.refit)
-    now = {"classes": manifest.classes, "the shards' manifest": manifest.digest[:12]}
-    then = {"classes": card.classes, "the shards' manifest": card.manifest_digest[:12]}
-    now |= {"standardise": config.standardise, "colours": config.standardise and config.colours}
-    then |= {"standardise": card.training.get("standardise") is True, "colours": card.channels == 6}
+    now: dict[str, Any] = {"classes": manifest.classes, "the shards' manifest": manifest.digest[:12]}
+    then: dict[str, Any] = {"classes": card.classes, "the shards' manifest": card.manifest_digest[:12]}
+    now["standardise"], then["standardise"] = config.standardise, card.training.get("standardise") is True
+    now["colours"], then["colours"] = config.standardise and config.colours, card.channels == 6
     refuse_different("--teacher", path, "does not see what this run shows", then, now)
     network = build_apart(card.arch, card.channels)
     load_weights(network, state, path)
