@@ -73,33 +73,27 @@ endef
 evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python evaluate/run.py)
 	$(PY) evaluate/run.py --shards $(call several,$(SHARDS)) --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
 
-# What the course's results have of their own. Of each network: its trainings, each from the weights of the one before, with
-# px of the shards and flags (none: the defaults). train/expected.md says the same in its table (a test compares them).
+# What the course's results have of their own. Of each network: its trainings, each from the weights of the one before (or of
+# that named by COURSE_FROM_), with px of the shards and flags (none: the defaults). train/expected.md says the same in its table
+# (a test compares them).
 COURSE_SIZE_baseline := 112
 COURSE_STAGES_resnet18 := first last
 COURSE_SIZE_resnet18_first := 112
 COURSE_FLAGS_resnet18_first :=
 COURSE_SIZE_resnet18_last := 144
-COURSE_FLAGS_resnet18_last := --epochs 14 --cycles 2 --start-size 0 --lr 0.02 --warmup-epochs 1
-COURSE_STAGES_resnet50 := first second third last
+COURSE_FLAGS_resnet18_last := --epochs 12 --start-size 0 --lr 0.02 --warmup-epochs 1
+COURSE_STAGES_resnet50 := first last
 COURSE_SIZE_resnet50_first := 64
-COURSE_FLAGS_resnet50_first := --epochs 46 --start-size 48
-COURSE_SIZE_resnet50_second := 112
-COURSE_FLAGS_resnet50_second := --epochs 28 --start-size 80 --lr 0.02 --warmup-epochs 1
-COURSE_SIZE_resnet50_third := 144
-COURSE_FLAGS_resnet50_third := --epochs 12 --start-size 0 --lr 0.02 --warmup-epochs 1
-COURSE_SIZE_resnet50_last := 144
-COURSE_FLAGS_resnet50_last := --epochs 12 --start-size 0 --lr 0.02 --warmup-epochs 1
-COURSE_STAGES_resnet152 := first second last
-COURSE_SIZE_resnet152_first := 64
-COURSE_FLAGS_resnet152_first := --epochs 14 --cycles 2 --start-size 48 --affine 0 --blur 0 --sharpen 0 --ema-decay 0.995 --warmup-epochs 1
-COURSE_SIZE_resnet152_second := 96
-COURSE_FLAGS_resnet152_second := --epochs 13 --start-size 80 --lr 0.02 --warmup-epochs 1
-COURSE_SIZE_resnet152_last := 112
-COURSE_FLAGS_resnet152_last := --epochs 9 --start-size 0 --lr 0.02 --warmup-epochs 1
-# Of these networks the answers come of a refit: so many epochs more, from the last weights, on train and valid together. The
-# same epochs on train alone (counterpart) tell what that is worth on valid, and calibrate it.
-COURSE_REFIT := resnet18
+COURSE_FLAGS_resnet50_first := --epochs 26 --start-size 48
+COURSE_SIZE_resnet50_last := 96
+COURSE_FLAGS_resnet50_last := --epochs 10 --start-size 80 --lr 0.02 --warmup-epochs 1
+COURSE_STAGES_resnet152 := last
+COURSE_FROM_resnet152_last := first/resnet50
+COURSE_SIZE_resnet152_last := 64
+COURSE_FLAGS_resnet152_last := --epochs 8 --start-size 0 --lr 0.02 --warmup-epochs 1
+# Of these networks (none: COURSE_REFIT=resnet18 would) the answers come of a refit: so many epochs more, from the last weights, on
+# train and valid together. The same epochs on train alone (counterpart) tell what that is worth on valid, and calibrate it.
+COURSE_REFIT :=
 COURSE_FLAGS_refit := --epochs 24 --start-size 0 --lr 0.02 --warmup-epochs 1
 COURSE_FLAGS_shards :=
 COURSE_FLAGS_export :=
@@ -110,16 +104,18 @@ course_folder = $(ARTIFACTS)$(if $(filter last,$(1)),,/$(1))
 before_second := first
 before_third := second
 course_before = $(if $(filter last,$(2)),$(lastword $(filter-out last,$(COURSE_STAGES_$(1)))),$(before_$(2)))
-course_initial = $(foreach s,$(call course_before,$(1),$(2)), --initial $(call course_folder,$(s))/$(1)/best.pt)
+course_own = $(foreach s,$(call course_before,$(1),$(2)),$(call course_folder,$(s))/$(1))
+course_from = $(or $(addprefix $(ARTIFACTS)/,$(COURSE_FROM_$(1)_$(2))),$(call course_own,$(1),$(2)))
+course_initial = $(addprefix --initial ,$(addsuffix /best.pt,$(call course_from,$(1),$(2))))
 course_training = ARCH=$(1) SHARDS=$(call course_shards,$(1)_$(2)) ARTIFACTS=$(call course_folder,$(2)) \
-  FLAGS="$(COURSE_FLAGS_$(1)_$(2))$(call course_initial,$(1),$(2))"
+  FLAGS="$(strip $(COURSE_FLAGS_$(1)_$(2)) $(call course_initial,$(1),$(2)))"
 REFIT = $(ARTIFACTS)/refit
 course_refit = ARCH=$(1) SHARDS=$(call course_shards,$(1)_last) ARTIFACTS=$(2) \
   FLAGS="$(COURSE_FLAGS_refit) --initial $(ARTIFACTS)/$(1)/best.pt$(3)"
 BASELINE_SHARDS := $(call course_shards,baseline)
 COURSE_SHARDS := $(sort $(BASELINE_SHARDS) $(foreach n,$(NETWORKS),$(call course_shards,$(n)_last)))
 TRAINING_SHARDS := $(foreach n,$(NETWORKS),$(foreach s,$(COURSE_STAGES_$(n)),$(call course_shards,$(n)_$(s))))
-course: $(SETUP)  ## everything of docs/results/course again, some seventeen hours of one core: make course DATA=folder ARTIFACTS=artifacts/course
+course: $(SETUP)  ## everything of docs/results/course again, some four hours of one core: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
 	@test -z "$(word 2,$(SHARDS))$(word 2,$(ARTIFACTS))" || \
 	  { echo "error: SHARDS and ARTIFACTS: make course lists folders inside them, so their names must hold no blanks" >&2; exit 2; }

@@ -40,5 +40,5 @@ def test_whole_batches_are_compiled_and_the_last_smaller_one_is_not(
         with Interruption() as interruption:
             train_epoch(run, run.new_phase(1), interruption)
         weights.append(run.model.state_dict())
-    assert shapes == [(15, 3, 40, 40)] * 2  # 36 samples: the last six stay out
+    assert shapes == [(15, 6, 40, 40)] * 2  # 36 samples: the last six stay out
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

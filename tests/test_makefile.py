@@ -47,6 +47,7 @@ def test_the_demo_draws_its_own_cells_where_no_image_is_given() -> None:
 def test_the_course_takes_shards_of_each_size_once() -> None:
     sizes = [f"COURSE_SIZE_{arch}_last={px}" for arch, px in (("resnet18", 112), ("resnet50", 112), ("resnet152", 64))]
     single = [f"COURSE_STAGES_{arch}=last" for arch in ("resnet18", "resnet50", "resnet152")]
+    single.append("COURSE_FROM_resnet152_last=")
     plan = _make("-n", "course", "DATA=x", "SHARDS=s", *sizes, *single, "COURSE_REFIT=").stdout
     assert "--initial" not in plan
     assert "refit" not in plan
@@ -66,12 +67,12 @@ def test_the_course_s_refit_differs_from_its_counterpart_in_what_it_learns_alone
     lines = [line for line in plan.replace("\\\n", "").splitlines() if line.startswith(".venv/bin/python")]
     counterpart, refit, *after = [" ".join(line.split()) for line in lines if "a/refit" in line]
     assert refit == counterpart.replace("a/refit/counterpart", "a/refit") + " --refit"
-    assert '--arch resnet50 --shards "s/144px" --artifacts "a/refit"' in refit
+    assert '--arch resnet50 --shards "s/96px" --artifacts "a/refit"' in refit
     assert "--initial a/resnet50/best.pt" in refit
     steps = ["-m export", "-m export", "evaluate/run.py", "-m evaluate answers", "-m evaluate publish"]
     assert [next(step for step in steps if step in line) for line in after] == steps
     assert after[1].endswith(
-        '--artifacts "a/refit" --shards s/112px s/144px --data "x" --counterpart a/refit/counterpart'
+        '--artifacts "a/refit" --shards s/112px s/144px s/64px s/96px --data "x" --counterpart a/refit/counterpart'
     )
     assert after[-1].endswith('--artifacts "a" --out "docs/results/course" --refit a/refit')
 

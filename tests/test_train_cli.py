@@ -52,9 +52,9 @@ def test_all_trains_the_three_in_turn_and_draws_their_comparison(
 ) -> None:
     built: list[str] = []
 
-    def small(arch: str) -> SmallNetwork:
+    def small(arch: str, channels: int) -> SmallNetwork:
         built.append(arch)
-        return SmallNetwork()
+        return SmallNetwork(channels)
 
     drawn: list[list[str]] = []
     monkeypatch.setattr(train.run, "build_resnet", small)

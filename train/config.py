@@ -17,7 +17,7 @@ class Config:
     arch: Literal["resnet18", "resnet50", "resnet152", "all"] = "resnet18"  # network; all: the three in turn
     shards: Path = Path("shards")  # folder of the shards
     artifacts: Path = Path("artifacts")  # folder to write
-    epochs: int = 64  # passes over the training split, of the first cycle
+    epochs: int = 40  # passes over the training split, of the first cycle
     cycles: int = 1  # cosine cycles, each twice as long as the one before; --resume can add some
     patience: int = 0  # stop after this many epochs of a cycle without improvement within it; 0: never
     batch_size: int = 32  # samples a step, over all processes
