@@ -30,6 +30,7 @@ YOUNGER: dict[str, int | float | str | bool] = {
     "initial": "",
     "refit": False,
     "group_dro": 0.0,
+    "subject_head": 0.0,
     "teacher": "",
     "teacher_share": 0.75,
     "colours": False,

@@ -23,8 +23,11 @@ class SmallNetwork(nn.Module):
         self.bn1 = nn.BatchNorm2d(12)
         self.fc = nn.Linear(12, 2)
 
+    def pooled(self, x: Tensor) -> Tensor:
+        return torch.relu(self.bn1(self.conv1(x))).mean(dim=(2, 3))
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(torch.relu(self.bn1(self.conv1(x))).mean(dim=(2, 3)))
+        return self.fc(self.pooled(x))
 
 
 def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:

@@ -36,6 +36,8 @@ NAN = float("nan")
         ("workers", -1),
         ("patience", -1),
         ("mixup", -0.2),
+        ("subject_head", NAN),
+        ("subject_head", float("inf")),
         ("cutmix", NAN),
         ("blur", 1.1),
         ("blur_sigma", 0.0),

@@ -25,6 +25,7 @@ EVERYTHING: dict[str, Any] = {
     "erase": 0.5,
     "standardise": True,
     "class_weights": True,
+    "subject_head": -0.3,
 }
 
 

@@ -30,7 +30,7 @@ def two_processes(*words: object) -> subprocess.CompletedProcess[str]:
 def test_two_processes_learn_what_one_does(shards: Path, tmp_path: Path) -> None:
     # 36 samples in batches of 20: halves of 10 and of 8. Half a batch would have other BatchNorm statistics.
     words = ["train", "--shards", shards, "--epochs", 2, "--batch-size", 20, "--lr", 0.02, "--warmup-epochs", 0.5]
-    words += ["--device", "cpu", "--no-amp", "--mixup", 0.4, "--blur", 0.5, "--artifacts"]
+    words += ["--device", "cpu", "--no-amp", "--mixup", 0.4, "--blur", 0.5, "--subject-head", 0.5, "--artifacts"]
     one = subprocess.run([sys.executable, "-m", *map(str, words), tmp_path / "one"], cwd=ROOT, capture_output=True)
     assert one.returncode == 0, one.stderr
     two = two_processes("-m", *words, tmp_path / "two")

@@ -32,6 +32,9 @@ class Config:
     class_weights: bool = False  # weight the loss by inverse class frequency
     sampling: Literal["plain", "class", "subject"] = "plain"  # class, subject: as many draws of each class, or person
     group_dro: float = 0.0  # step by which people whose cells are learned worst gain weight in the loss; 0: off
+    subject_head: float = (
+        0.0  # weight of a second head's loss, which tells people apart; below 0: gradient reversed; 0: off
+    )
     standardise: bool = True  # take out every image's own mean and deviation of cell pixels, per channel
     colours: bool = True  # with standardise: show the network the colours as they are besides, in three more channels
     flip: bool = True  # flips and quarter turns: exact, no pixel is interpolated
@@ -73,6 +76,7 @@ class Config:
         _require(self, "at least 0 and below 1", lambda v: 0 <= v < 1, "ema_decay")
         amounts = ("workers", "weight_decay", "warmup_epochs", "stain_offset", "patience", "mixup", "cutmix")
         _require(self, "0 or more", lambda v: 0 <= v < float("inf"), *amounts, "erode", "group_dro", "checkpoint_every")
+        _require(self, "finite", lambda v: abs(v) < float("inf"), "subject_head")
         if self.arch == "all" and self.initial is not None:
             raise UserError(f"--arch all --initial {self.initial}: it is of one network: train that one by its name")
         if self.group_dro and (self.mixup or self.cutmix):

@@ -30,7 +30,7 @@ def check_losses(run: Run, phase: Phase) -> None:
 
 def check_weights(run: Run, when: str, valid_loss: float = 0.0) -> None:
     """Raise ``UserError`` where a weight, a statistic or the loss on valid is not finite: before a step tells."""
-    values = [value for value in run.model.state_dict().values() if value.is_floating_point()]
+    values = [value for value in run.learner.state_dict().values() if value.is_floating_point()]
     finite = torch.stack([torch.isfinite(value).all() for value in values]).all()
     if not finite.item() or not math.isfinite(valid_loss):
         what = f"the loss on valid ({valid_loss}) is" if finite.item() else "weights are"

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.shard_reader import SplitReader
 from train.processes import Processes
+from train.subject_head import People
 
 
 class PeopleWeights:
@@ -20,14 +20,10 @@ class PeopleWeights:
 
     def __init__(self, reader: SplitReader, manifest: Manifest, step: float, device: torch.device) -> None:
         """Even weights; raises ``UserError`` where a cell's subject is unknown."""
-        people = [manifest.identity(subject) for subject in reader.subjects]
-        if None in people:
-            raise UserError(f"--group-dro: sample {reader.samples[people.index(None)].key!r} has no subject")
-        names = sorted({str(person) for person in people})
-        place = {name: i for i, name in enumerate(names)}
-        self.person = {s.key: place[str(p)] for s, p in zip(reader.samples, people, strict=True)}
+        self.people = People(reader, manifest, "--group-dro")
         self.step = step
-        self.weights = torch.full((len(names),), 1 / len(names), dtype=torch.float64, device=device)
+        count = self.people.count
+        self.weights = torch.full((count,), 1 / count, dtype=torch.float64, device=device)
 
     def of_batch(self, losses: Tensor, keys: Sequence[str], processes: Processes) -> Tensor:
         """Learn from a batch's losses, float ``[N]``; returns float ``[N]``, by which their sum is the robust loss.
@@ -35,8 +31,8 @@ class PeopleWeights:
         That is the sum over people of weight times mean loss, over the parts of all processes together. A padding
         sample (key "") has weight zero.
         """
-        nobody = len(self.weights)
-        index = torch.tensor([self.person[key] if key else nobody for key in keys], device=losses.device)
+        nobody = self.people.count
+        index = self.people.of(keys, nobody, losses.device)
         found = torch.zeros((2, nobody + 1), dtype=torch.float64, device=losses.device)
         found.index_add_(1, index, torch.stack([losses.detach().double(), torch.ones_like(losses).double()]))
         total, count = processes.total(found)[:, :nobody]

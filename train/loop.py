@@ -129,18 +129,23 @@ def forward(run: Run, phase: Phase, batch: Batch) -> tuple[Tensor, Tensor]:
     Where several processes share the batch, the loss is this one's share of the mean times their number:
     ``DistributedDataParallel`` takes the mean of the gradients of all.
     """
-    config, draws = run.config, run.draws(phase)
+    config, draws, classes = run.config, run.draws(phase), len(run.manifest.classes)
     images, labels = (t.to(run.device, non_blocking=True) for t in (batch.images, batch.labels))
     whole = run.augment(images, run.normalise, draws)
-    x, targets = resize(whole, phase.size), targets_of(labels, len(run.manifest.classes))
+    x, targets = resize(whole, phase.size), targets_of(labels, classes)
     if run.teacher is not None:
         targets = run.teacher.soften(targets, whole, run.autocast())
+    if run.head is not None:
+        targets = run.head.beside(targets, batch.keys)
     if config.mixup or config.cutmix:
         x, targets = mix(x, targets, config.mixup, config.cutmix, draws)
     network = run.whole if draws.total == config.batch_size else run.partial
     with run.autocast():
-        logits = network(x.contiguous(memory_format=torch.channels_last)).float()
-    total = loss_of(run, logits, targets, batch.keys, draws.total)
+        said = network(x.contiguous(memory_format=torch.channels_last)).float()
+    logits, right = said[:, :classes], targets[:, :classes]
+    total = loss_of(run, logits, right, batch.keys, draws.total)
+    if run.head is not None:
+        total = total + run.head.loss(said[:, classes:], targets[:, classes:])
     return total * (run.processes.ranks / draws.total), (logits.argmax(1) == labels).sum()
 
 

@@ -77,7 +77,8 @@ class ResNet(nn.Module):
     """A residual network for images of ``MINIMUM_SIZE`` pixels or more a side.
 
     ``forward`` maps normalised images, float ``[N, channels, H, W]``, to ``logits``, float ``[N, classes]``.
-    ``features`` stops at the last feature map, float ``[N, C, h, w]`` with ``h = ceil(H / 32)``.
+    ``features`` stops at the last feature map, float ``[N, C, h, w]`` with ``h = ceil(H / 32)``, ``pooled`` at its
+    mean, float ``[N, C]``.
     """
 
     def __init__(self, block: Block, depths: tuple[int, int, int, int], classes: int, channels: int = 3) -> None:
@@ -100,8 +101,11 @@ class ResNet(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
+    def pooled(self, x: Tensor) -> Tensor:
+        return torch.flatten(self.avgpool(self.features(x)), 1)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(torch.flatten(self.avgpool(self.features(x)), 1))
+        return self.fc(self.pooled(x))
 
 
 def build_resnet(arch: str, classes: int = 2, channels: int = 3) -> ResNet:

@@ -79,6 +79,7 @@ def _write(run: Run, phase: dict[str, Any] | None) -> None:
         "ema": run.ema.model.state_dict(),
         "ema_updates": run.ema.updates,
         "optimizer": run.optimizer.state_dict(),
+        "subject_head": None if run.head is None else run.head.subjects.state_dict(),
         "people": None if run.people is None else run.people.weights,
         "history": [asdict(row) for row in run.history],
         "phase": phase,
@@ -98,6 +99,8 @@ def _load(run: Run) -> bool:
     try:
         run.ema.updates = int(state["ema_updates"])
         run.optimizer.load_state_dict(state["optimizer"])
+        if run.head is not None:
+            load_weights(run.head.subjects, state, path, "subject_head")
         if run.people is not None:
             run.people.weights.copy_(state["people"])
         run.history = [Epoch(**row) for row in state["history"]]

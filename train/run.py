@@ -4,6 +4,7 @@ import copy
 import signal
 import time
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +26,10 @@ from train.normalise import Normalise
 from train.objective import class_weights
 from train.optimize import ExponentialMovingAverage, make_optimizer
 from train.processes import Processes, pick_device
-from train.resnet import build_resnet
+from train.resnet import ResNet, build_resnet
 from train.sampling import sampled_order
 from train.schedule import size_of_epoch
+from train.subject_head import People, SubjectHead
 from train.teacher import load_teacher
 from train.versions import versions
 
@@ -74,7 +76,9 @@ class Run:
         averaged = copy.deepcopy(model)
         self.model: nn.Module = self.processes.synchronised(model, self.device)
         self.ema = ExponentialMovingAverage(self.model, averaged, config.ema_decay)
-        self.optimizer = make_optimizer(self.model, config)
+        self.head = self._subject_head()
+        self.learner = self.head or self.model  # all that is learned
+        self.optimizer = make_optimizer(self.learner, config)
         self.whole, self.partial = self._forwards()
         self.augment = Augment.of(config)
         self.loss_weights = class_weights(self.manifest, learned).to(self.device) if config.class_weights else None
@@ -85,12 +89,18 @@ class Run:
         self.phase: Phase | None = None  # of an epoch that a resumed run goes on with
         self.saved_at = time.monotonic()  # when the last checkpoint was written
 
+    def _subject_head(self) -> SubjectHead | None:
+        if not self.config.subject_head:
+            return None
+        people = People(self.train_split, self.manifest, "--subject-head")
+        return SubjectHead(cast(ResNet, self.model), people, self.config.subject_head)
+
     def _forwards(self) -> tuple[nn.Module, nn.Module]:
         """How training runs the model on a whole batch, and on the smaller last one of an epoch.
 
         Only whole batches are compiled, so shapes are fixed and nothing is compiled a second time for one batch.
         """
-        shared = self.processes.shared(self.model, self.device)
+        shared = self.processes.shared(self.learner, self.device)
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
         if not self.config.compile:
