@@ -91,10 +91,9 @@ COURSE_STAGES_resnet152 := last
 COURSE_FROM_resnet152_last := first/resnet50
 COURSE_SIZE_resnet152_last := 64
 COURSE_FLAGS_resnet152_last := --epochs 8 --start-size 0 --lr 0.02 --warmup-epochs 1
-# Of these networks (none: COURSE_REFIT=resnet18 would) the answers come of a refit: so many epochs more, from the last weights, on
-# train and valid together. The same epochs on train alone (counterpart) tell what that is worth on valid, and calibrate it.
+# Of these networks (none: COURSE_REFIT=resnet18 would) the answers come of a refit: the last training once more, on train and
+# valid together. What that is worth on valid its counterpart tells, the network of train alone, which also calibrates it.
 COURSE_REFIT :=
-COURSE_FLAGS_refit := --epochs 24 --start-size 0 --lr 0.02 --warmup-epochs 1
 COURSE_FLAGS_shards :=
 COURSE_FLAGS_export :=
 COURSE_FLAGS_evaluate := --orientations 8
@@ -110,8 +109,8 @@ course_initial = $(addprefix --initial ,$(addsuffix /best.pt,$(call course_from,
 course_training = ARCH=$(1) SHARDS=$(call course_shards,$(1)_$(2)) ARTIFACTS=$(call course_folder,$(2)) \
   FLAGS="$(strip $(COURSE_FLAGS_$(1)_$(2)) $(call course_initial,$(1),$(2)))"
 REFIT = $(ARTIFACTS)/refit
-course_refit = ARCH=$(1) SHARDS=$(call course_shards,$(1)_last) ARTIFACTS=$(2) \
-  FLAGS="$(COURSE_FLAGS_refit) --initial $(ARTIFACTS)/$(1)/best.pt$(3)"
+course_refit = ARCH=$(1) SHARDS=$(call course_shards,$(1)_last) ARTIFACTS=$(REFIT) \
+  FLAGS="$(strip $(COURSE_FLAGS_$(1)_last) $(call course_initial,$(1),last) --refit)"
 BASELINE_SHARDS := $(call course_shards,baseline)
 COURSE_SHARDS := $(sort $(BASELINE_SHARDS) $(foreach n,$(NETWORKS),$(call course_shards,$(n)_last)))
 TRAINING_SHARDS := $(foreach n,$(NETWORKS),$(foreach s,$(COURSE_STAGES_$(n)),$(call course_shards,$(n)_$(s))))
@@ -130,11 +129,8 @@ course: $(SETUP)  ## everything of docs/results/course again, some four hours of
 
 # +: as $(MAKE) is not written in the recipe itself, make -n would not follow it.
 define refit_course
-+$(foreach n,$(COURSE_REFIT),$(MAKE) train $(call course_refit,$(n),$(REFIT)/counterpart) && \
-	  $(MAKE) train $(call course_refit,$(n),$(REFIT), --refit) &&) true
-	+$(MAKE) export ARCH=all ARTIFACTS=$(REFIT)/counterpart SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_export)"
-	+$(MAKE) export ARCH=all ARTIFACTS=$(REFIT) SHARDS="$(COURSE_SHARDS)" FLAGS="$(strip $(COURSE_FLAGS_export) --counterpart $(REFIT)/counterpart)"
-	+$(MAKE) evaluate ARTIFACTS=$(REFIT)/counterpart SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_evaluate)"
++$(foreach n,$(COURSE_REFIT),$(MAKE) train $(call course_refit,$(n)) &&) true
+	+$(MAKE) export ARCH=all ARTIFACTS=$(REFIT) SHARDS="$(COURSE_SHARDS)" FLAGS="$(strip $(COURSE_FLAGS_export) --counterpart $(ARTIFACTS))"
 	+$(MAKE) answers ARTIFACTS=$(REFIT) SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_evaluate)"
 endef
 

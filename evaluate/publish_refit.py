@@ -1,16 +1,20 @@
 """What refits change in docs/results/course/: their answers, those of the ensemble that has them, and histories."""
 
 from pathlib import Path
+from typing import Any
 
 from contract.errors import UserError
 from contract.files import read_bytes
+from contract.model_card import YOUNGER
 from evaluate.answer_tables import published
 from evaluate.answers import AGAIN, FOLDER, NAME, AnswersRecord, answered_predictions, load_answers
 from evaluate.ensemble import average
 from evaluate.predictions import Predictions, read_predictions
 from evaluate.report_record import ENSEMBLE, ReportRecord
 
-COUNTERPART = "counterpart"  # folder below that of the refits: the same trainings, of train alone
+COUNTERPART = (
+    "counterpart"  # folder below that of the refits: the same trainings, of train alone, where the report's are others
+)
 
 
 def refit_files(record: ReportRecord, report: Path, folder: Path) -> dict[str, bytes]:
@@ -22,7 +26,7 @@ def refit_files(record: ReportRecord, report: Path, folder: Path) -> dict[str, b
     _check(answers, record, folder)
     files = {}
     for name in answers.networks:
-        for end, path in (("refit", folder / name), (COUNTERPART, folder / COUNTERPART / name)):
+        for end, path in _histories(record, answers, folder, name).items():
             files[f"history_{name}_{end}.csv"] = read_bytes(path / "history.csv", "train it again")
     for split in next(iter(record.networks.values())).unlabelled:
         said = {name: answered_predictions(folder, answers, split, name) for name in answers.networks}
@@ -31,6 +35,20 @@ def refit_files(record: ReportRecord, report: Path, folder: Path) -> dict[str, b
         if ENSEMBLE in record.networks:
             files |= published(split, ENSEMBLE, _ensemble(record, report, split, said))
     return files
+
+
+def _histories(record: ReportRecord, answers: AnswersRecord, folder: Path, name: str) -> dict[str, Path]:
+    """Folders of a refit and of its counterpart, unless that is the report's own network."""
+    found = {"refit": folder / name}
+    file = record.networks[name].file
+    if file is None or _settings(file.card) != _settings(answers.networks[name].card):
+        found[COUNTERPART] = folder / COUNTERPART / name
+    return found
+
+
+def _settings(card: dict[str, Any]) -> dict[str, Any]:
+    training = YOUNGER | card["training"]
+    return {**training, **{name: card[name] for name in ("recipe", "seed", "manifest_digest")}, "refit": True}
 
 
 def _check(answers: AnswersRecord, record: ReportRecord, folder: Path) -> None:

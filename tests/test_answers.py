@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from two_networks import HISTORY, write_network
+from two_networks import HISTORY, recard, write_network
 
 from contract.errors import UserError
 from contract.manifest import Manifest
@@ -122,6 +122,24 @@ def test_published_are_the_refit_s_answers_and_an_ensemble_that_has_them(artifac
     assert probabilities(out / "predictions_ensemble.csv") == pytest.approx(mean, abs=2e-6)
     publish(Publish(artifacts=artifacts, out=out, incomplete=True))
     assert {path.name for path in out.iterdir()} == {path.name for path in plain.iterdir()}
+
+
+def test_the_counterpart_may_be_the_report_s_own_network(
+    copied: Path, learned: ModelCard, shards: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(copied / "refit" / "counterpart")
+    recard(copied / "resnet18" / "model.onnx", training=learned.training | {"refit": False})
+    report(Report(shards=(shards,), artifacts=copied, device="cpu", workers=1))
+    out, refit = tmp_path / "out", copied / "refit"
+    publish(Publish(artifacts=copied, out=out, incomplete=True, refit=refit))
+    assert {path.name for path in out.glob("history_resnet18*")} == {
+        "history_resnet18.csv",
+        "history_resnet18_refit.csv",
+    }
+    recard(refit / "resnet18" / "model.onnx", training=learned.training | {"lr": 0.7})
+    answer(Answers(shards=(shards,), artifacts=refit, device="cpu", workers=1))
+    with pytest.raises(UserError, match=r"counterpart/resnet18/history.csv: no such file"):
+        publish(Publish(artifacts=copied, out=out, incomplete=True, refit=refit))
 
 
 def test_the_answer_of_a_refit_can_be_submitted(copied: Path, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:

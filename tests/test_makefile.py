@@ -65,15 +65,14 @@ def test_the_course_takes_shards_of_each_size_once() -> None:
 def test_the_course_s_refit_differs_from_its_counterpart_in_what_it_learns_alone() -> None:
     plan = _make("-n", "course", "DATA=x", "SHARDS=s", "ARTIFACTS=a", "COURSE_REFIT=resnet50").stdout
     lines = [line for line in plan.replace("\\\n", "").splitlines() if line.startswith(".venv/bin/python")]
-    counterpart, refit, *after = [" ".join(line.split()) for line in lines if "a/refit" in line]
-    assert refit == counterpart.replace("a/refit/counterpart", "a/refit") + " --refit"
-    assert '--arch resnet50 --shards "s/96px" --artifacts "a/refit"' in refit
-    assert "--initial a/resnet50/best.pt" in refit
-    steps = ["-m export", "-m export", "evaluate/run.py", "-m evaluate answers", "-m evaluate publish"]
+    lines = [" ".join(line.split()) for line in lines]
+    (network,) = [line for line in lines if '--arch resnet50 --shards "s/96px" --artifacts "a" ' in line]
+    refit, *after = [line for line in lines if "a/refit" in line]
+    assert refit == network.replace('--artifacts "a"', '--artifacts "a/refit"') + " --refit"
+    assert "--initial a/first/resnet50/best.pt" in refit
+    steps = ["-m export", "-m evaluate answers", "-m evaluate publish"]
     assert [next(step for step in steps if step in line) for line in after] == steps
-    assert after[1].endswith(
-        '--artifacts "a/refit" --shards s/112px s/144px s/64px s/96px --data "x" --counterpart a/refit/counterpart'
-    )
+    assert re.search(r'--artifacts "a/refit" --shards .* --data "x" --counterpart a$', after[0])
     assert after[-1].endswith('--artifacts "a" --out "docs/results/course" --refit a/refit')
 
 
