@@ -20,6 +20,7 @@ BASE: dict[str, Any] = {
     "stain_gain": 0.1,
     "stain_offset": 0.05,
     "batch_size": 64,
+    "subject_head": 0.0,
     "affine": 0.0,
     "blur": 0.0,
     "sharpen": 0.0,

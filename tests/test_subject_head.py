@@ -22,7 +22,7 @@ from train.loop import train as train_network
 from train.run import Phase, Run
 from train.subject_head import People, SubjectHead
 
-FLAG = "--subject-head"
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +33,7 @@ def _small_runs() -> Iterator[None]:
 
 @pytest.fixture
 def people(reader: SplitReader, manifest: Manifest) -> People:
-    return People(reader, manifest, FLAG)
+    return People(reader, manifest)
 
 
 def head_of(people: People, weight: float) -> SubjectHead:
@@ -160,14 +160,29 @@ def test_it_changes_what_is_learned_and_a_resumed_run_goes_on_with_it(
         assert_equal({name: resumed[name]}, {name: whole[name]})
 
 
-def test_unknown_people_and_a_head_that_is_not_finite_are_refused(
-    shards: Path, reader: SplitReader, manifest: Manifest, tmp_path: Path
-) -> None:
+def test_a_head_that_is_not_finite_is_not_saved(shards: Path, tmp_path: Path) -> None:
     run = Run(config_of(shards, tmp_path, subject_head=0.5))
     assert run.head is not None
     torch.nn.init.constant_(run.head.subjects.weight, float("nan"))
     with pytest.raises(UserError, match="weights are not finite after step 0 of epoch 1"):
         train.loop.save_step(run, run.new_phase(1))
+
+
+def test_cells_of_unknown_people_are_nobody_s(reader: SplitReader, manifest: Manifest) -> None:
+    whole = People(reader, manifest)
     reader.subjects = (None, *reader.subjects[1:])  # type: ignore[misc]
-    with pytest.raises(UserError, match=f"{FLAG}: sample '{reader.samples[0].key}' has no subject"):
-        People(reader, manifest, FLAG)
+    people = People(reader, manifest)
+    keys = [sample.key for sample in reader.samples[:4]]
+    assert people.count == whole.count
+    assert people.of(keys, -1, CPU).tolist() == [-1, *whole.of(keys[1:], -1, CPU).tolist()]
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_where_nobody_is_told_apart_there_is_no_head_and_a_line_says_so(
+    known: int, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Manifest, "identity", lambda _, __: "one" if known else None)
+    run = Run(config_of(shards, tmp_path, subject_head=0.5))
+    assert run.head is None
+    assert run.card().training["subject_head"] == 0
+    assert f"resnet18: subjects known: {known}, so there is no second head" in capsys.readouterr().out

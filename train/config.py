@@ -32,9 +32,7 @@ class Config:
     class_weights: bool = False  # weight the loss by inverse class frequency
     sampling: Literal["plain", "class", "subject"] = "plain"  # class, subject: as many draws of each class, or person
     group_dro: float = 0.0  # step by which people whose cells are learned worst gain weight in the loss; 0: off
-    subject_head: float = (
-        0.0  # weight of a second head's loss, which tells people apart; below 0: gradient reversed; 0: off
-    )
+    subject_head: float = 1.0  # weight of a second head's loss, which tells people apart; below 0: reversed; 0: off
     standardise: bool = True  # take out every image's own mean and deviation of cell pixels, per channel
     colours: bool = True  # with standardise: show the network the colours as they are besides, in three more channels
     flip: bool = True  # flips and quarter turns: exact, no pixel is interpolated

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.shard_reader import SplitReader
 from train.processes import Processes
@@ -20,7 +21,10 @@ class PeopleWeights:
 
     def __init__(self, reader: SplitReader, manifest: Manifest, step: float, device: torch.device) -> None:
         """Even weights; raises ``UserError`` where a cell's subject is unknown."""
-        self.people = People(reader, manifest, "--group-dro")
+        self.people = People(reader, manifest)
+        unknown = [sample.key for sample in reader.samples if sample.key not in self.people.number]
+        if unknown:
+            raise UserError(f"--group-dro: sample {unknown[0]!r} has no subject")
         self.step = step
         count = self.people.count
         self.weights = torch.full((count,), 1 / count, dtype=torch.float64, device=device)

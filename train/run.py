@@ -3,7 +3,7 @@
 import copy
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -92,7 +92,11 @@ class Run:
     def _subject_head(self) -> SubjectHead | None:
         if not self.config.subject_head:
             return None
-        people = People(self.train_split, self.manifest, "--subject-head")
+        people = People(self.train_split, self.manifest)
+        if people.count < 2:
+            self.config = replace(self.config, subject_head=0.0)
+            self.tell(f"subjects known: {people.count}, so there is no second head that tells people apart")
+            return None
         return SubjectHead(cast(ResNet, self.model), people, self.config.subject_head)
 
     def _forwards(self) -> tuple[nn.Module, nn.Module]:

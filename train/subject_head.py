@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.shard_reader import SplitReader
 from train.draws import moved
@@ -19,28 +18,26 @@ from train.resnet import ResNet
 
 
 class People:
-    """Every sample's person, by a number of the split that is learned."""
+    """The people of a split, numbered by name, and whose every sample is."""
 
-    def __init__(self, reader: SplitReader, manifest: Manifest, flag: str) -> None:
-        """Raises ``UserError``, in the name of ``flag``, where a cell's subject is unknown."""
+    def __init__(self, reader: SplitReader, manifest: Manifest) -> None:
         people = [manifest.identity(subject) for subject in reader.subjects]
-        if None in people:
-            raise UserError(f"{flag}: sample {reader.samples[people.index(None)].key!r} has no subject")
-        names = sorted({str(person) for person in people})
+        names = sorted({person for person in people if person is not None})
         place = {name: i for i, name in enumerate(names)}
-        self.number = {s.key: place[str(p)] for s, p in zip(reader.samples, people, strict=True)}
+        known = zip(reader.samples, people, strict=True)
+        self.number = {sample.key: place[person] for sample, person in known if person is not None}
         self.count = len(names)
 
     def of(self, keys: Sequence[str], nobody: int, device: torch.device) -> Tensor:
-        """Int64 ``[N]``: the person of each key; ``nobody`` for a padding sample's (key "")."""
-        return moved(torch.tensor([self.number[key] if key else nobody for key in keys]), device)
+        """Int64 ``[N]``: the person of each key; ``nobody`` where none is known, and for padding samples (key "")."""
+        return moved(torch.tensor([self.number.get(key, nobody) for key in keys]), device)
 
 
 class SubjectHead(nn.Module):
     """A network with a linear layer beside its own: ``[N, C, H, W] -> [N, classes + people]``, float."""
 
     def __init__(self, network: ResNet, people: People, weight: float) -> None:
-        """``weight`` is that of the head's loss; below zero the network learns its reverse."""
+        """``weight`` is that of the head's loss, to which unknown people add nothing; below zero, it is unlearned."""
         super().__init__()
         self.network, self.people, self.weight = network, people, weight
         self.subjects = nn.Linear(network.fc.in_features, people.count).to(network.fc.weight.device)
