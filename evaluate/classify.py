@@ -124,7 +124,7 @@ def _ask(predictor: Predictor, crop: NDArray[np.uint8]) -> Opinion:
 
 
 def _ensemble(opinions: list[Opinion], classes: tuple[str, ...]) -> Opinion:
-    """What the ensemble of a report without the baseline says of the same cell."""
+    """What the ensemble of a report says of the same cell."""
     probability = mean_probability([np.array([opinion.probability], np.float32) for opinion in opinions])
     threshold = ensemble_threshold([opinion.threshold for opinion in opinions])
     label, milliseconds = int(decide(probability, threshold)[0]), sum(opinion.milliseconds for opinion in opinions)

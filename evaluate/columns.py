@@ -34,19 +34,19 @@ class Columns:
 
     @property
     def names(self) -> list[str]:
-        """Of all columns, in their order: the networks, the baseline, the ensemble of two of them or more."""
-        return [*self.members, *([ENSEMBLE] if len(self.members) > 1 else [])]
+        """Of all columns, in their order: the networks, the baseline, the ensemble of two networks or more."""
+        baseline = [BASELINE] if self.baseline else []
+        return [*self.networks, *baseline, *([ENSEMBLE] if len(self.networks) > 1 else [])]
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Of the ensemble: the networks and the baseline, which errs on other people than they do."""
-        return (*self.networks, *([BASELINE] if self.baseline else []))
+        """Of the ensemble: the networks, as in a demonstration. The baseline made it no better (docs/results.md)."""
+        return tuple(self.networks)
 
     @property
     def threshold(self) -> float:
         """The ensemble's."""
-        networks = [predictor.card.threshold for predictor in self.networks.values()]
-        return ensemble_threshold(networks + ([self.baseline.card.threshold] if self.baseline else []))
+        return ensemble_threshold([predictor.card.threshold for predictor in self.networks.values()])
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,11 @@ def predict_columns(columns: Columns, split: str) -> tuple[dict[str, Predictions
             look_of(predictor, columns.orientations), shards.reader(split), cells, positions, f"{name} {split}"
         )
     found = {name: said.predictions for name, said in spoken.items()}
+    members = list(found.values())
     if columns.baseline:
         found[BASELINE] = columns.baseline.predictions(split, cells)
-    if len(found) > 1:
-        found[ENSEMBLE] = average(list(found.values()), columns.threshold)
+    if len(members) > 1:
+        found[ENSEMBLE] = average(members, columns.threshold)
     return found, spoken
 
 

@@ -143,7 +143,7 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Network:
-    """One column of the report: a network, the classical baseline, or the ensemble of all these."""
+    """One column of the report: a network, the classical baseline, or the ensemble of the networks."""
 
     file: ModelFile | None  # None for the baseline and the ensemble
     members: tuple[str, ...]  # whose calibrated probabilities the ensemble averages; () for a network
