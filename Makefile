@@ -77,20 +77,18 @@ evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python e
 # that named by COURSE_FROM_), with px of the shards and flags (none: the defaults). train/expected.md says the same in its table
 # (a test compares them).
 COURSE_SIZE_baseline := 112
-COURSE_STAGES_resnet18 := first last
-COURSE_SIZE_resnet18_first := 112
-COURSE_FLAGS_resnet18_first :=
-COURSE_SIZE_resnet18_last := 144
-COURSE_FLAGS_resnet18_last := --epochs 12 --start-size 0 --lr 0.02 --warmup-epochs 1
+COURSE_STAGES_resnet18 := last
+COURSE_SIZE_resnet18_last := 112
+COURSE_FLAGS_resnet18_last :=
 COURSE_STAGES_resnet50 := first last
 COURSE_SIZE_resnet50_first := 64
 COURSE_FLAGS_resnet50_first := --epochs 26 --start-size 48
 COURSE_SIZE_resnet50_last := 96
 COURSE_FLAGS_resnet50_last := --epochs 10 --start-size 80 --lr 0.02 --warmup-epochs 1
 COURSE_STAGES_resnet152 := last
-COURSE_FROM_resnet152_last := first/resnet50
-COURSE_SIZE_resnet152_last := 64
-COURSE_FLAGS_resnet152_last := --epochs 8 --start-size 0 --lr 0.02 --warmup-epochs 1
+COURSE_FROM_resnet152_last := resnet50
+COURSE_SIZE_resnet152_last := 96
+COURSE_FLAGS_resnet152_last := --epochs 5 --start-size 80 --lr 0.02 --warmup-epochs 1
 # Of these networks (none: COURSE_REFIT=resnet18 would) the answers come of a refit: the last training once more, on train and
 # valid together. What that is worth on valid its counterpart tells, the network of train alone, which also calibrates it.
 COURSE_REFIT :=

@@ -50,8 +50,8 @@ def test_make_course_trains_what_the_table_promises() -> None:
         lines = [line for line in plan.splitlines() if f"-m train --resume --arch {arch} " in line]
         lines = [line for line in lines if "/refit" not in line]
         folders, before = [*["a/first", "a/second", "a/third"][: len(lines) - 1], "a"], ""
-        if recipe.startswith("from resnet50's first training: "):
-            before = "a/first/resnet50/best.pt"
+        if recipe.startswith("from resnet50's last training: "):
+            before = "a/resnet50/best.pt"
         for stage, line, folder in zip(recipe.split("; then "), lines, folders, strict=True):
             promised, given = (re.findall(r"--[a-z-]+ [\w.]+(?![/\w])", text) for text in (stage, line))
             given = [flag for flag in given if flag != f"--arch {arch}"]
