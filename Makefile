@@ -112,7 +112,7 @@ course_refit = ARCH=$(1) SHARDS=$(call course_shards,$(1)_last) ARTIFACTS=$(REFI
 BASELINE_SHARDS := $(call course_shards,baseline)
 COURSE_SHARDS := $(sort $(BASELINE_SHARDS) $(foreach n,$(NETWORKS),$(call course_shards,$(n)_last)))
 TRAINING_SHARDS := $(foreach n,$(NETWORKS),$(foreach s,$(COURSE_STAGES_$(n)),$(call course_shards,$(n)_$(s))))
-course: $(SETUP)  ## everything of docs/results/course again, some four hours of one core: make course DATA=folder ARTIFACTS=artifacts/course
+course: $(SETUP)  ## everything of docs/results/course again, some two and a half hours of one core: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
 	@test -z "$(word 2,$(SHARDS))$(word 2,$(ARTIFACTS))" || \
 	  { echo "error: SHARDS and ARTIFACTS: make course lists folders inside them, so their names must hold no blanks" >&2; exit 2; }
