@@ -10,8 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import train.loop
 import train.run
+from train.checkpoint import load_checkpoint
 from train.config import Config
+from train.interrupt import Interruption, StoppedError
+from train.run import Phase, Run
 
 
 class SmallNetwork(nn.Module):
@@ -48,3 +52,19 @@ def small_runs() -> Iterator[None]:
         monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
         yield
     torch.set_num_threads(threads)
+
+
+def stopped_and_resumed(config: Config) -> dict[str, Any]:
+    """What last.pt holds after a run that was stopped at step 2 of epoch 2 and then resumed."""
+    pause = train.loop.pause
+
+    def stop(run: Run, phase: Phase, interruption: Interruption) -> None:
+        if (phase.epoch, phase.step) == (2, 2):
+            pause(run, phase, interruption)
+            raise StoppedError("stopped", 15)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(train.loop, "pause", stop)
+        with pytest.raises(StoppedError):
+            train.loop.train(replace(config, checkpoint_every=1e-9))
+    return load_checkpoint(train.loop.train(replace(config, resume=True)) / "last.pt")[1]

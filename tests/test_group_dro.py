@@ -8,20 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from equality import assert_equal
-from small_network import config_of, small_runs
+from small_network import config_of, small_runs, stopped_and_resumed
 
-import train.loop
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.shard_reader import SplitReader
 from train.checkpoint import load_checkpoint
 from train.group_dro import PeopleWeights
-from train.interrupt import StoppedError
 from train.loop import loss_of
 from train.loop import train as train_network
 from train.objective import cross_entropy, sample_losses, targets_of
 from train.processes import Processes
-from train.run import Phase, Run
+from train.run import Run
 
 CPU = torch.device("cpu")
 
@@ -112,9 +110,7 @@ def test_off_it_is_the_plain_mean_and_losses_of_samples_add_up(shards: Path, tmp
     assert torch.equal(loss_of(run, logits, targets, keys, 12), cross_entropy(logits, targets, None, 0.1))
 
 
-def test_it_changes_what_is_learned_and_a_resumed_run_goes_on_with_its_weights(
-    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_changes_what_is_learned_and_a_resumed_run_goes_on_with_its_weights(shards: Path, tmp_path: Path) -> None:
     config = config_of(shards, tmp_path / "whole", batch_size=10, group_dro=2.0)
     whole = load_checkpoint(train_network(config) / "last.pt")[1]
     plain = load_checkpoint(train_network(replace(config, group_dro=0.0, artifacts=tmp_path / "off")) / "last.pt")[1]
@@ -123,19 +119,7 @@ def test_it_changes_what_is_learned_and_a_resumed_run_goes_on_with_its_weights(
     assert whole["people"].max() > 1.1 * whole["people"].min()
     with pytest.raises(AssertionError):
         assert_equal(whole["model"], plain["model"])
-    pause = train.loop.pause
-
-    def stop(run: Run, phase: Phase, interruption: object) -> None:
-        if (phase.epoch, phase.step) == (2, 2):
-            pause(run, phase, interruption)  # type: ignore[arg-type]
-            raise StoppedError("stopped", 15)
-
-    monkeypatch.setattr(train.loop, "pause", stop)
-    broken = replace(config, artifacts=tmp_path / "broken", checkpoint_every=1e-9)
-    with pytest.raises(StoppedError):
-        train_network(broken)
-    monkeypatch.setattr(train.loop, "pause", pause)
-    resumed = load_checkpoint(train_network(replace(broken, resume=True, checkpoint_every=0.0)) / "last.pt")[1]
+    resumed = stopped_and_resumed(replace(config, artifacts=tmp_path / "broken"))
     for name in ("model", "ema", "people"):
         assert_equal({name: resumed[name]}, {name: whole[name]})
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from equality import assert_equal
-from small_network import SmallNetwork, config_of, small_runs
+from small_network import SmallNetwork, config_of, small_runs, stopped_and_resumed
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,9 +17,8 @@ from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.shard_reader import SplitReader
 from train.checkpoint import load_checkpoint
-from train.interrupt import StoppedError
 from train.loop import train as train_network
-from train.run import Phase, Run
+from train.run import Run
 from train.subject_head import People, SubjectHead
 
 CPU = torch.device("cpu")
@@ -133,9 +132,7 @@ def test_people_are_mixed_as_classes_are(mixed: str, shards: Path, tmp_path: Pat
     assert ((seen[0] > 0).sum(1) == 2).any()
 
 
-def test_it_changes_what_is_learned_and_a_resumed_run_goes_on_with_it(
-    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_changes_what_is_learned_and_a_resumed_run_goes_on_with_it(shards: Path, tmp_path: Path) -> None:
     config = config_of(shards, tmp_path / "whole", batch_size=10, subject_head=-1.0)
     whole = load_checkpoint(train_network(config) / "last.pt")[1]
     plain = load_checkpoint(train_network(replace(config, subject_head=0.0, artifacts=tmp_path / "off")) / "last.pt")[1]
@@ -143,19 +140,7 @@ def test_it_changes_what_is_learned_and_a_resumed_run_goes_on_with_it(
     assert whole["model"].keys() == plain["model"].keys()
     with pytest.raises(AssertionError):
         assert_equal(whole["model"], plain["model"])
-    pause = train.loop.pause
-
-    def stop(run: Run, phase: Phase, interruption: object) -> None:
-        if (phase.epoch, phase.step) == (2, 2):
-            pause(run, phase, interruption)  # type: ignore[arg-type]
-            raise StoppedError("stopped", 15)
-
-    monkeypatch.setattr(train.loop, "pause", stop)
-    broken = replace(config, artifacts=tmp_path / "broken", checkpoint_every=1e-9)
-    with pytest.raises(StoppedError):
-        train_network(broken)
-    monkeypatch.setattr(train.loop, "pause", pause)
-    resumed = load_checkpoint(train_network(replace(broken, resume=True, checkpoint_every=0.0)) / "last.pt")[1]
+    resumed = stopped_and_resumed(replace(config, artifacts=tmp_path / "broken"))
     for name in ("model", "ema", "subject_head", "optimizer"):
         assert_equal({name: resumed[name]}, {name: whole[name]})
 
