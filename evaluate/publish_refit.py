@@ -12,9 +12,7 @@ from evaluate.ensemble import average
 from evaluate.predictions import Predictions, read_predictions
 from evaluate.report_record import ENSEMBLE, ReportRecord
 
-COUNTERPART = (
-    "counterpart"  # folder below that of the refits: the same trainings, of train alone, where the report's are others
-)
+COUNTERPART = "counterpart"  # below the refits: the same trainings, of train alone, where the report's are others
 
 
 def refit_files(record: ReportRecord, report: Path, folder: Path) -> dict[str, bytes]:
