@@ -104,3 +104,9 @@ class ModelCard:
     @classmethod
     def from_json(cls, text: str, source: str = "model card") -> "ModelCard":
         return from_json(cls, text, source, FORMAT, "train and export the network anew")
+
+
+def settings_of(card: dict[str, Any]) -> dict[str, Any]:
+    """What a refit and its counterpart have in common: all settings of a training (a card's fields) but ``refit``."""
+    same = {name: card[name] for name in ("arch", "classes", "recipe", "seed", "manifest_digest")}
+    return {name: value for name, value in (YOUNGER | card["training"] | same).items() if name != "refit"}

@@ -1,11 +1,10 @@
 """What refits change in docs/results/course/: their answers, those of the ensemble that has them, and histories."""
 
 from pathlib import Path
-from typing import Any
 
 from contract.errors import UserError
 from contract.files import read_bytes
-from contract.model_card import YOUNGER
+from contract.model_card import settings_of
 from evaluate.answer_tables import published
 from evaluate.answers import AGAIN, FOLDER, NAME, AnswersRecord, answered_predictions, load_answers
 from evaluate.ensemble import average
@@ -39,14 +38,9 @@ def _histories(record: ReportRecord, answers: AnswersRecord, folder: Path, name:
     """Folders of a refit and of its counterpart, unless that is the report's own network."""
     found = {"refit": folder / name}
     file = record.networks[name].file
-    if file is None or _settings(file.card) != _settings(answers.networks[name].card):
+    if file is None or settings_of(file.card) != settings_of(answers.networks[name].card):
         found[COUNTERPART] = folder / COUNTERPART / name
     return found
-
-
-def _settings(card: dict[str, Any]) -> dict[str, Any]:
-    training = YOUNGER | card["training"]
-    return {**training, **{name: card[name] for name in ("recipe", "seed", "manifest_digest")}, "refit": True}
 
 
 def _check(answers: AnswersRecord, record: ReportRecord, folder: Path) -> None:

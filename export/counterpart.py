@@ -5,10 +5,9 @@ The counterpart is the exported network that the same training made of the train
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from contract.errors import UserError
-from contract.model_card import REFIT_LIMIT, YOUNGER, ModelCard
+from contract.model_card import REFIT_LIMIT, ModelCard, settings_of
 from export.calibrate import OperatingPoint
 from export.card import load_card
 
@@ -32,7 +31,7 @@ def calibrated_by(folder: Path | None, card: ModelCard, point: OperatingPoint) -
     other = load_card(path)
     if other.refit:
         raise UserError(f"--counterpart {path}: is a refit itself: it must have learned train alone")
-    then, now = _settings(other), _settings(card)
+    then, now = settings_of(vars(other)), settings_of(vars(card))
     differing = [f"{k} {then.get(k)} -> {now.get(k)}" for k in sorted(then.keys() | now) if then.get(k) != now.get(k)]
     if differing:
         raise UserError(f"--counterpart {path}: of another training, these differ: {', '.join(differing)}")
@@ -49,9 +48,3 @@ def calibrated_by(folder: Path | None, card: ModelCard, point: OperatingPoint) -
         samples=other.samples,
         limits=(first, REFIT_LIMIT, *others),
     )
-
-
-def _settings(card: ModelCard) -> dict[str, Any]:
-    """Everything that both trainings must have in common."""
-    same = {name: getattr(card, name) for name in ("arch", "classes", "recipe", "seed", "manifest_digest")}
-    return {name: value for name, value in (YOUNGER | card.training | same).items() if name != "refit"}
