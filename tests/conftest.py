@@ -65,6 +65,15 @@ def reader(shards: Path, manifest: Manifest) -> SplitReader:
     return SplitReader(shards, manifest, "train")
 
 
+@pytest.fixture(scope="module")
+def small_networks() -> Iterator[None]:
+    """Runs of this file train the small network, on one thread."""
+    from small_network import small_runs  # imports torch, which most tests' workers do without
+
+    with small_runs():
+        yield
+
+
 @pytest.fixture(scope="session")
 def finished(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifacts of an uninterrupted run of the small network, two epochs. Read only: copy it before changing it."""

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from equality import assert_equal
 from small_network import config_of as small_config
-from small_network import small_runs
 
 import train.loop
 from contract.errors import UserError
@@ -20,11 +18,7 @@ from train.history import read_history
 from train.loop import train as train_network
 from train.run import Phase, Run
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_runs() -> Iterator[None]:
-    with small_runs():
-        yield
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:

@@ -1,14 +1,13 @@
 """The robust loss beside algorithm 1 of Sagawa et al. written plainly; its state in checkpoints; what it refuses."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from equality import assert_equal
-from small_network import config_of, small_runs, stopped_and_resumed
+from small_network import config_of, stopped_and_resumed
 
 from contract.errors import UserError
 from contract.manifest import Manifest
@@ -21,13 +20,8 @@ from train.objective import cross_entropy, sample_losses, targets_of
 from train.processes import Processes
 from train.run import Run
 
+pytestmark = pytest.mark.usefixtures("small_networks")
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_runs() -> Iterator[None]:
-    with small_runs():
-        yield
 
 
 @pytest.fixture
@@ -60,36 +54,6 @@ def test_robust_loss_is_that_of_the_paper_s_algorithm(
         assert found.item() == pytest.approx(wanted, rel=1e-6)
         assert people.weights.tolist() == pytest.approx([weights[name] for name in names])
     assert max(weights.values()) > 1.5 * min(weights.values())
-
-
-class TwoProcesses(Processes):
-    """Stands in for a process that shares a batch: sums are those of both parts."""
-
-    def __init__(self, other: torch.Tensor) -> None:
-        super().__init__(rank=0, ranks=2)
-        object.__setattr__(self, "other", other)
-
-    def total(self, values: torch.Tensor) -> torch.Tensor:
-        return values + self.other  # type: ignore[attr-defined]
-
-
-def test_two_processes_weigh_as_one(people: PeopleWeights, reader: SplitReader, manifest: Manifest) -> None:
-    keys, losses = [sample.key for sample in reader.samples[:12]], torch.linspace(0.1, 2, 12)
-    whole = people.of_batch(losses, keys, Processes())
-    parts = []
-    for mine, other in ((slice(0, 7), slice(7, 12)), (slice(7, 12), slice(0, 7))):
-        sums: list[torch.Tensor] = []
-
-        class Noted(Processes):
-            def total(self, values: torch.Tensor, kept: list[torch.Tensor] = sums) -> torch.Tensor:
-                kept.append(values.clone())
-                return values
-
-        PeopleWeights(reader, manifest, 0.5, CPU).of_batch(losses[other], keys[other], Noted())
-        half = PeopleWeights(reader, manifest, 0.5, CPU)
-        parts.append(half.of_batch(losses[mine], keys[mine], TwoProcesses(sums[0])))
-        torch.testing.assert_close(half.weights, people.weights)
-    torch.testing.assert_close(torch.cat(parts), whole)
 
 
 def test_padding_sample_has_no_weight(people: PeopleWeights, reader: SplitReader) -> None:

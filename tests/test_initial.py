@@ -1,14 +1,13 @@
 """Weights to start from: another size of the same split, recorded, and nothing that has seen other cells."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from equality import assert_equal
-from small_network import config_of, small_runs
+from small_network import config_of
 
 from build_shards.dataset import read_dataset
 from build_shards.shards import build
@@ -20,11 +19,7 @@ from train.checkpoint import load_checkpoint, save_checkpoint
 from train.loop import train
 from train.run import Run
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_runs() -> Iterator[None]:
-    with small_runs():
-        yield
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 @pytest.fixture(scope="module")

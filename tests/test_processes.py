@@ -133,6 +133,36 @@ def test_batch_norm_of_two_processes_is_that_of_the_whole_batch(tmp_path: Path) 
     assert {path.name: path.read_text() for path in tmp_path.glob("rank*")} == {"rank0": "agreed", "rank1": "agreed"}
 
 
+PEOPLE = """
+import torch
+from contract.manifest import load_manifest
+from contract.shard_reader import SplitReader
+from train.group_dro import PeopleWeights
+from train.processes import Processes, joined_processes
+
+shards, cpu = pathlib.Path(sys.argv[1]), torch.device("cpu")
+manifest = load_manifest(shards)
+reader = SplitReader(shards, manifest, "train")
+whole, parted = (PeopleWeights(reader, manifest, 0.5, cpu) for _ in range(2))
+order = torch.randperm(len(reader), generator=torch.Generator().manual_seed(0)).tolist()
+with joined_processes() as processes:
+    rows = slice(0, 7) if processes.first else slice(7, 12)  # uneven parts
+    for start in (0, 12, 24):
+        keys = [reader.samples[position].key for position in order[start:start + 12]]
+        losses = torch.linspace(0.1, 2, 12) * (start + 1)
+        wanted = whole.of_batch(losses, keys, Processes())
+        torch.testing.assert_close(parted.of_batch(losses[rows], keys[rows], processes), wanted[rows])
+        torch.testing.assert_close(parted.weights, whole.weights)
+    assert parted.weights.max() > 1.5 * parted.weights.min()
+    pathlib.Path(sys.argv[2], f"rank{processes.rank}").write_text("agreed")
+"""
+
+
+def test_people_weigh_in_two_processes_as_in_one(shards: Path, tmp_path: Path) -> None:
+    _run_worker(PEOPLE, tmp_path, shards, tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.glob("rank*")} == {"rank0": "agreed", "rank1": "agreed"}
+
+
 def test_replaced_batch_norm_keeps_names_weights_and_statistics() -> None:
     torch.manual_seed(0)
     network = ResNet(BasicBlock, (1, 1, 1, 1), 2)

@@ -1,7 +1,6 @@
 """A last training on train and valid together: every cell is learned once an epoch, and no score of it is left."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 import torch
 from equality import assert_equal
 from matplotlib.figure import Figure
-from small_network import config_of, small_runs
+from small_network import config_of
 
 import train.loop
 from contract.errors import UserError
@@ -24,11 +23,7 @@ from train.loop import train as train_network
 from train.objective import class_weights
 from train.run import Run
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_runs() -> Iterator[None]:
-    with small_runs():
-        yield
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 @pytest.fixture(scope="module")

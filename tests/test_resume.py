@@ -1,7 +1,6 @@
 """Whole runs: what one leaves, that an interruption leaves no trace, and what is never overwritten."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from equality import assert_equal
-from small_network import SmallNetwork, config_of, small_runs
+from small_network import SmallNetwork, config_of
 
 import train.loop
 from contract.errors import UserError
@@ -24,13 +23,8 @@ from train.normalise import Normalise
 from train.resume import start
 from train.run import Run
 
+pytestmark = pytest.mark.usefixtures("small_networks")
 FILES = {"best.pt", "last.pt", "history.csv", "config.json", "run.json", "accuracy.png"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_runs() -> Iterator[None]:
-    with small_runs():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_network import small_runs
 
 import train.cli
 import train.loop
@@ -27,14 +26,9 @@ from train.resnet import build_resnet
 from train.run import Phase, Run
 from train.run_record import command_of
 
+pytestmark = pytest.mark.usefixtures("small_networks")
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = 3  # of an epoch; two epochs
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_runs() -> Iterator[None]:
-    with small_runs():
-        yield
 
 
 def config_of(shards: Path, artifacts: Path, **changes: Any) -> Config:

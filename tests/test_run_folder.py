@@ -4,7 +4,6 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 from as_nobody import as_nobody
-from small_network import config_of, small_runs
+from small_network import config_of
 
 import train.loop
 from contract.errors import UserError
@@ -23,11 +22,7 @@ from train.lock import locked_run
 from train.loop import train as train_network
 from train.run import Run
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_runs() -> Iterator[None]:
-    with small_runs():
-        yield
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The head that tells people apart: its loss written plainly, its gradient reversed or not, its place in a run."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from equality import assert_equal
-from small_network import SmallNetwork, config_of, small_runs, stopped_and_resumed
+from small_network import SmallNetwork, config_of, stopped_and_resumed
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,13 +20,8 @@ from train.loop import train as train_network
 from train.run import Run
 from train.subject_head import People, SubjectHead
 
+pytestmark = pytest.mark.usefixtures("small_networks")
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_runs() -> Iterator[None]:
-    with small_runs():
-        yield
 
 
 @pytest.fixture

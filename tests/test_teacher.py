@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from equality import assert_equal
-from small_network import SmallNetwork, config_of, small_runs
+from small_network import SmallNetwork, config_of
 
 import train.teacher
 from contract.errors import UserError
@@ -18,10 +18,12 @@ from train.loop import train as train_network
 from train.run import Run
 from train.teacher import Teacher
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 
 @pytest.fixture(scope="module", autouse=True)
-def _small_runs() -> Iterator[None]:
-    with small_runs(), pytest.MonkeyPatch.context() as monkeypatch:
+def _small_teachers() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(train.teacher, "build_apart", lambda _, channels=3: SmallNetwork(channels))
         yield
 
