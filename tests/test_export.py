@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from as_trained import as_trained
 from export_command import run_export
 from onnx import numpy_helper
 
@@ -22,7 +23,7 @@ from contract.shard_reader import SplitReader
 from export.card import load_card
 from export.graph import OPSET, OUTPUTS, to_onnx
 from train.checkpoint import save_checkpoint
-from train.resnet import ResNet, build_resnet
+from train.resnet import ResNet
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,25 +46,10 @@ class Exported:
         return onnx.load(self.path)
 
 
-def network_of(arch: str) -> ResNet:
-    """A network as if trained: no BatchNorm is at its start, so folding has work to do."""
-    torch.manual_seed(0)
-    network = build_resnet(arch)
-    for norm in network.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(norm.weight, 0.2, 0.8)
-            torch.nn.init.normal_(norm.bias, std=0.2)
-            torch.nn.init.normal_(norm.running_mean, std=0.2)
-            torch.nn.init.uniform_(norm.running_var, 0.5, 2.0)
-    torch.nn.init.normal_(network.fc.weight)  # wide, so that images score differently
-    torch.nn.init.normal_(network.fc.bias)
-    return network.eval()
-
-
 @pytest.fixture(scope="module")
 def exported(card: ModelCard, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     artifacts = tmp_path_factory.mktemp("exported")
-    network = network_of("resnet18")
+    network = as_trained("resnet18")
     save_checkpoint(artifacts / "resnet18" / "best.pt", card, {"model": network.state_dict()})
     printed: list[str] = []
     with pytest.MonkeyPatch.context() as monkeypatch:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from torch import nn
+from as_trained import as_trained
 
 import export.cli
 import export.restore
@@ -30,17 +30,7 @@ from train.resnet import ResNet, build_resnet
 
 @pytest.fixture(scope="module", params=[3, 6], ids=["standardised", "with colours"])
 def network(request: pytest.FixtureRequest) -> ResNet:
-    """A ResNet18 as if trained: gains, shifts and statistics of BatchNorm are no round numbers."""
-    torch.manual_seed(0)
-    made = build_resnet("resnet18", channels=request.param)
-    for norm in made.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            nn.init.uniform_(norm.weight, 0.2, 0.8)
-            nn.init.normal_(norm.bias, std=0.2)
-            nn.init.normal_(norm.running_mean, std=0.3)  # type: ignore[arg-type]
-            nn.init.uniform_(norm.running_var, 0.5, 2.0)  # type: ignore[arg-type]
-    nn.init.normal_(made.fc.weight)
-    return made.eval()
+    return as_trained("resnet18", request.param)
 
 
 @pytest.fixture(scope="module")
