@@ -73,63 +73,41 @@ endef
 evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python evaluate/run.py)
 	$(PY) evaluate/run.py --shards $(call several,$(SHARDS)) --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
 
-# What the course's results have of their own. Of each network: its trainings, each from the weights of the one before (or of
-# that named by COURSE_FROM_), with px of the shards and flags (none: the defaults). train/expected.md says the same in its table
-# (a test compares them).
-COURSE_SIZE_baseline := 112
-COURSE_STAGES_resnet18 := last
-COURSE_SIZE_resnet18_last := 112
-COURSE_FLAGS_resnet18_last :=
-COURSE_STAGES_resnet50 := first last
-COURSE_SIZE_resnet50_first := 64
-COURSE_FLAGS_resnet50_first := --epochs 26 --start-size 48
-COURSE_SIZE_resnet50_last := 96
-COURSE_FLAGS_resnet50_last := --epochs 10 --start-size 80 --lr 0.02 --warmup-epochs 1
-COURSE_STAGES_resnet152 := last
-COURSE_FROM_resnet152_last := resnet50
-COURSE_SIZE_resnet152_last := 96
-COURSE_FLAGS_resnet152_last := --epochs 5 --start-size 80 --lr 0.02 --warmup-epochs 1
-# Of these networks (none: COURSE_REFIT=resnet18 would) the answers come of a refit: the last training once more, on train and
-# valid together. What that is worth on valid its counterpart tells, the network of train alone, which also calibrates it.
+# What the course's results have of their own: the px of its shards, and of each network its flags (none: the defaults) and the
+# network whose weights it starts from (none: from scratch). train/expected.md says the same in its table (a test compares them).
+COURSE_SIZE := 112
+COURSE_FLAGS_resnet18 :=
+COURSE_FLAGS_resnet50 :=
+COURSE_FLAGS_resnet152 := --epochs 4 --start-size 0 --lr 0.01 --warmup-epochs 1
+COURSE_FROM_resnet152 := resnet50
+# Of these networks (none: COURSE_REFIT=resnet18 would) the answers come of a refit: the training once more, on train and valid
+# together. What that is worth on valid its counterpart tells, the network of train alone, which also calibrates it.
 COURSE_REFIT :=
 COURSE_FLAGS_shards :=
 COURSE_FLAGS_export :=
 COURSE_FLAGS_evaluate := --orientations 8
 COURSE := docs/results/course
-course_shards = $(SHARDS)/$(COURSE_SIZE_$(1))px
-course_folder = $(ARTIFACTS)$(if $(filter last,$(1)),,/$(1))
-before_second := first
-before_third := second
-course_before = $(if $(filter last,$(2)),$(lastword $(filter-out last,$(COURSE_STAGES_$(1)))),$(before_$(2)))
-course_own = $(foreach s,$(call course_before,$(1),$(2)),$(call course_folder,$(s))/$(1))
-course_from = $(or $(addprefix $(ARTIFACTS)/,$(COURSE_FROM_$(1)_$(2))),$(call course_own,$(1),$(2)))
-course_initial = $(addprefix --initial ,$(addsuffix /best.pt,$(call course_from,$(1),$(2))))
-course_training = ARCH=$(1) SHARDS=$(call course_shards,$(1)_$(2)) ARTIFACTS=$(call course_folder,$(2)) \
-  FLAGS="$(strip $(COURSE_FLAGS_$(1)_$(2)) $(call course_initial,$(1),$(2)))"
+COURSE_SHARDS = $(SHARDS)/$(COURSE_SIZE)px
+course_initial = $(addprefix --initial $(ARTIFACTS)/,$(addsuffix /best.pt,$(COURSE_FROM_$(1))))
+course_training = ARCH=$(1) SHARDS=$(COURSE_SHARDS) ARTIFACTS=$(2) FLAGS="$(strip $(COURSE_FLAGS_$(1)) $(course_initial) $(3))"
 REFIT = $(ARTIFACTS)/refit
-course_refit = ARCH=$(1) SHARDS=$(call course_shards,$(1)_last) ARTIFACTS=$(REFIT) \
-  FLAGS="$(strip $(COURSE_FLAGS_$(1)_last) $(call course_initial,$(1),last) --refit)"
-BASELINE_SHARDS := $(call course_shards,baseline)
-COURSE_SHARDS := $(sort $(BASELINE_SHARDS) $(foreach n,$(NETWORKS),$(call course_shards,$(n)_last)))
-TRAINING_SHARDS := $(foreach n,$(NETWORKS),$(foreach s,$(COURSE_STAGES_$(n)),$(call course_shards,$(n)_$(s))))
-course: $(SETUP)  ## everything of docs/results/course again, some two and a half hours of one core: make course DATA=folder ARTIFACTS=artifacts/course
+course: $(SETUP)  ## everything of docs/results/course again, some two and a half hours of two cores: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
 	@test -z "$(word 2,$(SHARDS))$(word 2,$(ARTIFACTS))" || \
 	  { echo "error: SHARDS and ARTIFACTS: make course lists folders inside them, so their names must hold no blanks" >&2; exit 2; }
-	for folder in $(sort $(BASELINE_SHARDS) $(TRAINING_SHARDS)); do size=$${folder##*/}; \
-	  $(MAKE) shards SPLIT=given SIZE=$${size%px} SHARDS=$$folder FLAGS="$(COURSE_FLAGS_shards)" || exit; done
-	$(foreach n,$(NETWORKS),$(foreach s,$(COURSE_STAGES_$(n)),$(MAKE) train $(call course_training,$(n),$(s)) &&)) true
-	$(MAKE) baseline SHARDS=$(BASELINE_SHARDS) FLAGS=
-	$(MAKE) export ARCH=all SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_export)"
-	$(MAKE) evaluate SHARDS="$(BASELINE_SHARDS) $(filter-out $(BASELINE_SHARDS),$(COURSE_SHARDS))" FLAGS="$(COURSE_FLAGS_evaluate)"
+	$(MAKE) shards SPLIT=given SIZE=$(COURSE_SIZE) SHARDS=$(COURSE_SHARDS) FLAGS="$(COURSE_FLAGS_shards)"
+	$(foreach n,$(NETWORKS),$(MAKE) train $(call course_training,$(n),$(ARTIFACTS)) &&) true
+	$(MAKE) baseline SHARDS=$(COURSE_SHARDS) FLAGS=
+	$(MAKE) export ARCH=all SHARDS=$(COURSE_SHARDS) FLAGS="$(COURSE_FLAGS_export)"
+	$(MAKE) evaluate SHARDS=$(COURSE_SHARDS) FLAGS="$(COURSE_FLAGS_evaluate)"
 	$(if $(COURSE_REFIT),$(call refit_course))
 	$(MAKE) publish FLAGS="$(if $(COURSE_REFIT),--refit $(REFIT))"
 
 # +: as $(MAKE) is not written in the recipe itself, make -n would not follow it.
 define refit_course
-+$(foreach n,$(COURSE_REFIT),$(MAKE) train $(call course_refit,$(n)) &&) true
-	+$(MAKE) export ARCH=all ARTIFACTS=$(REFIT) SHARDS="$(COURSE_SHARDS)" FLAGS="$(strip $(COURSE_FLAGS_export) --counterpart $(ARTIFACTS))"
-	+$(MAKE) answers ARTIFACTS=$(REFIT) SHARDS="$(COURSE_SHARDS)" FLAGS="$(COURSE_FLAGS_evaluate)"
++$(foreach n,$(COURSE_REFIT),$(MAKE) train $(call course_training,$(n),$(REFIT),--refit) &&) true
+	+$(MAKE) export ARCH=all ARTIFACTS=$(REFIT) SHARDS=$(COURSE_SHARDS) FLAGS="$(strip $(COURSE_FLAGS_export) --counterpart $(ARTIFACTS))"
+	+$(MAKE) answers ARTIFACTS=$(REFIT) SHARDS=$(COURSE_SHARDS) FLAGS="$(COURSE_FLAGS_evaluate)"
 endef
 
 answers: $(SETUP)  ## CSVs of test splits alone, of networks that learned valid too (make train FLAGS=--refit)

@@ -7,7 +7,6 @@ import hashlib
 import re
 import tempfile
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 
 from contract.baseline import CARD
@@ -19,15 +18,12 @@ from evaluate.answer_tables import HEADER, published, submission
 from evaluate.paper import check_history
 from evaluate.predictions import read_predictions
 from evaluate.publish_refit import COUNTERPART, refit_files
-from evaluate.report_record import AGAIN, ARCHS, ENSEMBLE, ModelFile, ReportRecord, load_record
+from evaluate.report_record import AGAIN, ARCHS, ENSEMBLE, ReportRecord, load_record
 from evaluate.submission import submission_name
 
 WANTED = (*ARCHS, ENSEMBLE, BASELINE)
-STAGES = ("first", "second", "third")  # folders of earlier trainings, below the artifacts, as `make course` names them
-SHALLOW = "shallow"  # likewise, of the shallower network that a network was deepened from
-SHA256 = re.compile("SHA-256 ([0-9a-f]{64})")
 KINDS = ("submission", "predictions", "history", "confusion")
-PARTS = (*STAGES, SHALLOW, "refit", COUNTERPART)
+PARTS = ("refit", COUNTERPART)
 OURS = re.compile(rf"({'|'.join(KINDS)})_({'|'.join(WANTED)})(_({'|'.join(PARTS)}))?\.(csv|png)")
 OF_A_SPLIT = re.compile(rf".+_({'|'.join(WANTED)})\.csv")  # "external_resnet18.csv", where its header is HEADER
 
@@ -89,33 +85,7 @@ def _figures(record: ReportRecord, report: Path) -> dict[str, bytes]:
 
 
 def _histories(record: ReportRecord, artifacts: Path) -> dict[str, bytes]:
-    files = {}
-    for arch in record.history:
-        files[f"history_{arch}.csv"] = read_bytes(artifacts / arch / "history.csv", AGAIN)
-        file = record.networks[arch].file
-        files |= _earlier_histories(arch, file, artifacts) if file else {}
-    return files
-
-
-def _earlier_histories(arch: str, file: ModelFile, artifacts: Path) -> dict[str, bytes]:
-    """Of the trainings that a network started from (``train --initial``), where `make course` left them.
-
-    Where it was deepened from a shallower network, the last training of that one is the earliest of them.
-    """
-    own, deepens, others = str(file.card["training"].get("initial", "")).partition(" deepened: ")
-    places = dict(zip(STAGES, zip(reversed(SHA256.findall(own)), repeat(arch)), strict=False))
-    if deepens:
-        places[SHALLOW] = SHA256.findall(others)[0], own.split()[-1]
-    files = {}
-    for stage, (sha256, trained) in places.items():
-        folder = artifacts / stage / trained
-        weights = folder / "best.pt"
-        if not weights.is_file():
-            continue
-        if hashlib.sha256(read_bytes(weights)).hexdigest() != sha256:
-            raise UserError(f"{weights}: not what {file.path} started from: train it again, or move the folder away")
-        files[f"history_{arch}_{stage}.csv"] = read_bytes(folder / "history.csv", AGAIN)
-    return files
+    return {f"history_{arch}.csv": read_bytes(artifacts / arch / "history.csv", AGAIN) for arch in record.history}
 
 
 def _answers(record: ReportRecord, report: Path, name: str) -> dict[str, bytes]:

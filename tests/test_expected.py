@@ -47,20 +47,15 @@ def test_make_course_trains_what_the_table_promises() -> None:
     plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.replace("\\\n", "")
     for row in _rows():
         arch, recipe = (cell.strip() for cell in row.split("|")[1:3])
-        lines = [line for line in plan.splitlines() if f"-m train --resume --arch {arch} " in line]
-        lines = [line for line in lines if "/refit" not in line]
-        folders, before = [*["a/first", "a/second", "a/third"][: len(lines) - 1], "a"], ""
-        if recipe.startswith("from resnet50's last training: "):
-            before = "a/resnet50/best.pt"
-        for stage, line, folder in zip(recipe.split("; then "), lines, folders, strict=True):
-            promised, given = (re.findall(r"--[a-z-]+ [\w.]+(?![/\w])", text) for text in (stage, line))
-            given = [flag for flag in given if flag != f"--arch {arch}"]
-            assert given == promised, f"{arch}: Makefile's COURSE_FLAGS_{arch}_* and train/expected.md differ"
-            (size,) = re.findall(r"(\d+) px", stage)
-            assert f"/{size}px" in line, f"{arch}: Makefile's COURSE_SIZE_{arch}_* and train/expected.md differ"
-            assert f'--artifacts "{folder}"' in line
-            assert re.findall(r"--initial (\S+)", line) == before.split()
-            before = f"{folder}/{arch}/best.pt"
+        (line,) = (line for line in plan.splitlines() if f"-m train --resume --arch {arch} " in line)
+        promised, given = (re.findall(r"--[a-z-]+ [\w.]+(?![/\w])", text) for text in (recipe, line))
+        given = [flag for flag in given if flag != f"--arch {arch}"]
+        assert given == promised, f"{arch}: Makefile's COURSE_FLAGS_{arch} and train/expected.md differ"
+        (size,) = re.findall(r"(\d+) px", recipe)
+        assert f"/{size}px" in line, f"{arch}: Makefile's COURSE_SIZE and train/expected.md differ"
+        assert '--artifacts "a"' in line
+        started = re.findall(r"from (\w+)'s weights", recipe)
+        assert re.findall(r"--initial (\S+)", line) == [f"a/{name}/best.pt" for name in started]
 
 
 def test_the_results_quote_the_table() -> None:

@@ -44,18 +44,15 @@ def test_the_demo_draws_its_own_cells_where_no_image_is_given() -> None:
     assert "synthetic/valid" not in _make("-n", "demo", "IMAGES=a.bmp").stdout
 
 
-def test_the_course_takes_shards_of_each_size_once() -> None:
-    sizes = [f"COURSE_SIZE_{arch}_last={px}" for arch, px in (("resnet18", 112), ("resnet50", 112), ("resnet152", 64))]
-    single = [f"COURSE_STAGES_{arch}=last" for arch in ("resnet18", "resnet50", "resnet152")]
-    single.append("COURSE_FROM_resnet152_last=")
-    plan = _make("-n", "course", "DATA=x", "SHARDS=s", *sizes, *single, "COURSE_REFIT=").stdout
+def test_the_course_makes_its_results_of_one_build() -> None:
+    changed = ["COURSE_SIZE=64", "COURSE_FROM_resnet152=", "COURSE_REFIT="]
+    plan = _make("-n", "course", "DATA=x", "SHARDS=s", *changed).stdout
     assert "--initial" not in plan
     assert "refit" not in plan
-    assert plan.count("build_shards build") == 2
-    assert re.search(r"train --resume --arch resnet50 --shards \"s/112px\"", plan)
-    assert re.search(r"train --resume --arch resnet152 --shards \"s/64px\"", plan)
-    assert "evaluate/run.py --shards s/112px s/64px " in plan
-    assert "train baseline --shards s/112px " in plan
+    assert re.search(r'build_shards build .*--shards "s/64px".*\n\s+--split given --size 64 ', plan)
+    trainings = [f"train --resume --arch {arch}" for arch in ("resnet18", "resnet50", "resnet152")]
+    for step in (*trainings, "train baseline", "evaluate/run.py"):
+        assert re.search(rf'{step} --shards "?s/64px"? ', plan), step
     assert "evaluate publish" in plan
     flagged = _make("-n", "course", "DATA=x", "COURSE_FLAGS_evaluate=--orientations 8", "FLAGS=--lr 0.123").stdout
     assert re.search(r"evaluate/run\.py .*--orientations 8", flagged)
@@ -63,16 +60,16 @@ def test_the_course_takes_shards_of_each_size_once() -> None:
 
 
 def test_the_course_s_refit_differs_from_its_counterpart_in_what_it_learns_alone() -> None:
-    plan = _make("-n", "course", "DATA=x", "SHARDS=s", "ARTIFACTS=a", "COURSE_REFIT=resnet50").stdout
+    plan = _make("-n", "course", "DATA=x", "SHARDS=s", "ARTIFACTS=a", "COURSE_REFIT=resnet152").stdout
     lines = [line for line in plan.replace("\\\n", "").splitlines() if line.startswith(".venv/bin/python")]
     lines = [" ".join(line.split()) for line in lines]
-    (network,) = [line for line in lines if '--arch resnet50 --shards "s/96px" --artifacts "a" ' in line]
+    (network,) = [line for line in lines if '--arch resnet152 --shards "s/112px" --artifacts "a" ' in line]
     refit, *after = [line for line in lines if "a/refit" in line]
     assert refit == network.replace('--artifacts "a"', '--artifacts "a/refit"') + " --refit"
-    assert "--initial a/first/resnet50/best.pt" in refit
+    assert "--initial a/resnet50/best.pt" in refit
     steps = ["-m export", "-m evaluate answers", "-m evaluate publish"]
     assert [next(step for step in steps if step in line) for line in after] == steps
-    assert after[0].endswith('--artifacts "a/refit" --shards s/112px s/96px --data "x" --counterpart a')
+    assert after[0].endswith('--artifacts "a/refit" --shards s/112px --data "x" --counterpart a')
     assert after[-1].endswith('--artifacts "a" --out "docs/results/course" --refit a/refit')
 
 
