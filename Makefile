@@ -80,9 +80,9 @@ COURSE_FLAGS_resnet18 :=
 COURSE_FLAGS_resnet50 :=
 COURSE_FLAGS_resnet152 := --epochs 4 --start-size 0 --lr 0.01 --warmup-epochs 1
 COURSE_FROM_resnet152 := resnet50
-# Of these networks (none: COURSE_REFIT=resnet18 would) the answers come of a refit: the training once more, on train and valid
-# together. What that is worth on valid its counterpart tells, the network of train alone, which also calibrates it.
-COURSE_REFIT :=
+# Of these networks (none: COURSE_REFIT=) the answers come of a refit: the training once more, on train and valid together.
+# What that is worth on valid its counterpart tells, the network of train alone, which also calibrates it.
+COURSE_REFIT := resnet18
 COURSE_FLAGS_shards :=
 COURSE_FLAGS_export :=
 COURSE_FLAGS_evaluate := --orientations 8
@@ -91,7 +91,7 @@ COURSE_SHARDS = $(SHARDS)/$(COURSE_SIZE)px
 course_initial = $(addprefix --initial $(ARTIFACTS)/,$(addsuffix /best.pt,$(COURSE_FROM_$(1))))
 course_training = ARCH=$(1) SHARDS=$(COURSE_SHARDS) ARTIFACTS=$(2) FLAGS="$(strip $(COURSE_FLAGS_$(1)) $(course_initial) $(3))"
 REFIT = $(ARTIFACTS)/refit
-course: $(SETUP)  ## everything of docs/results/course again, some two and a half hours of two cores: make course DATA=folder ARTIFACTS=artifacts/course
+course: $(SETUP)  ## everything of docs/results/course again, some three hours of two cores: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
 	@test -z "$(word 2,$(SHARDS))$(word 2,$(ARTIFACTS))" || \
 	  { echo "error: SHARDS and ARTIFACTS: make course lists folders inside them, so their names must hold no blanks" >&2; exit 2; }
