@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed
+import torch.distributed.nn.functional  # now, not inside a group: defaults of its functions keep the group they find
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -70,7 +71,8 @@ class Processes:
 def joined_processes() -> Iterator[Processes]:
     """Join the processes that torchrun started, and leave them at the end; one process where it did not.
 
-    Sums and objects on the CPU go through gloo, on the GPU through nccl.
+    Sums and objects on the CPU go through gloo, on the GPU through nccl. Gloo's threads end with the group: one that is
+    still at work when the interpreter ends aborts the process.
     """
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks == 1:
