@@ -6,6 +6,7 @@ is left out of the mean.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from benchmarks.ablation_settings import BASELINE, NAME, OLD_FOLDS, TOGETHER
+from benchmarks.ablation_settings import NAME, OLD_FOLDS, TOGETHER
 from contract.bootstrap import PEOPLE, Weights, ratio, resamples, weighted_f1, weighted_ranks
 from contract.errors import UserError
 
@@ -42,12 +43,12 @@ def read(files: Sequence[Path]) -> pd.DataFrame:
     return whole
 
 
-def with_baseline(tables: pd.DataFrame, setting: str) -> pd.DataFrame:
-    """Predictions of a setting and the classical baseline together: the mean of their probabilities, cell by cell."""
-    networks, trees = paired(tables, setting, BASELINE)
-    mean = (special.expit(networks.logit) + special.expit(trees.logit)) / 2
-    minutes = networks.minutes + trees.minutes
-    return networks.assign(setting=setting + TOGETHER, logit=special.logit(mean), minutes=minutes)
+def together(tables: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """Predictions of the members of "A+B" together: the mean of their probabilities, cell by cell; minutes add up."""
+    members = paired(tables, *setting.split(TOGETHER))
+    mean = np.mean([special.expit(member.logit) for member in members], axis=0)
+    minutes = np.sum([member.minutes for member in members], axis=0)
+    return members[0].assign(setting=setting, logit=special.logit(mean), minutes=minutes)
 
 
 def people_of(table: pd.DataFrame) -> list[str]:
@@ -113,13 +114,14 @@ def _median_and_worst(accuracy: NDArray[np.float64], weights: Weights) -> tuple[
     return (at((count - 1) // 2) + at(count // 2)) / 2, at(np.zeros_like(count))
 
 
-def paired(tables: pd.DataFrame, first: str, second: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The cells that both settings judged, row by row the same; raises ``UserError`` for none, or for other people."""
-    a, b = (tables[tables.setting == setting].set_index(CELL) for setting in (first, second))
-    common = a.index.intersection(b.index)
-    a, b = a.loc[common].reset_index(), b.loc[common].reset_index()
+def paired(tables: pd.DataFrame, *settings: str) -> tuple[pd.DataFrame, ...]:
+    """The cells that all settings judged, row by row the same; raises ``UserError`` for none, or for other people."""
+    parts = [tables[tables.setting == setting].set_index(CELL) for setting in settings]
+    common = reduce(lambda found, part: found.intersection(part.index), parts, parts[0].index)
+    first, *others = parts = [part.loc[common].reset_index() for part in parts]
     if common.empty:
-        raise UserError(f"{second}: no cell, seed and fold in common with {first}")
-    if not a[["label", "identity"]].equals(b[["label", "identity"]]):
-        raise UserError(f"{second}: its folds hold other cells than those of {first}: of another dataset")
-    return a, b
+        raise UserError(f"{', '.join(settings[1:])}: no cell, seed and fold in common with {settings[0]}")
+    for name, other in zip(settings[1:], others, strict=True):
+        if not first[["label", "identity"]].equals(other[["label", "identity"]]):
+            raise UserError(f"{name}: its folds hold other cells than those of {settings[0]}: of another dataset")
+    return tuple(parts)

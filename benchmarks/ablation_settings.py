@@ -29,7 +29,7 @@ BASE: dict[str, Any] = {
     "warmup_epochs": 1.0,
 }
 BASELINE, TREES = "baseline", "trees"  # the classical baseline's row of the table, and its "network" in names
-TOGETHER = f"+{BASELINE}"  # after a setting: the mean of its probability and the baseline's
+TOGETHER = "+"  # between settings (or a setting and the baseline): the mean of their probabilities
 OLD_FOLDS = 2  # of files named before names said how many folds there are
 NAME = re.compile(
     r"(?P<setting>.+)-(?P<arch>resnet\d+|trees)-(?P<size>\d+)px-e(?P<epochs>\d+)"

@@ -2,14 +2,16 @@
 
     python -m benchmarks.ablation_table --out artifacts/ablation --settings stain=none standardise=True baseline
 
-It reads what benchmarks/ablation.py left and trains nothing. "standardise=True+baseline" is the mean of the two's
-probabilities. A seed has folds of its own: seeds differ in whom they learn from, too. Intervals: identities are drawn
-anew, as in reports, the same ones for all seeds and, in differences, for both settings. The worst of the drawn is never
-worse than the worst there is: its interval says how much hangs on a few people.
+It reads what benchmarks/ablation.py left and trains nothing. "standardise=True+baseline", or other settings with a plus
+sign between them, is the mean of their probabilities. A seed has folds of its own: seeds differ in whom they learn
+from, too. Intervals: identities are drawn anew, as in reports, the same ones for all seeds and, in differences, for
+both settings. The worst of the drawn is never worse than the worst there is: its interval says how much hangs on a few
+people.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +20,7 @@ import pandas as pd
 import tyro
 from numpy.typing import NDArray
 
-from benchmarks.ablation_scores import LEAST, by_seed, drawn_anew, paired, people_of, read, with_baseline
+from benchmarks.ablation_scores import LEAST, by_seed, drawn_anew, paired, people_of, read, together
 from benchmarks.ablation_settings import BASELINE, NAME, OLD_FOLDS, TOGETHER, TREES, configured
 from contract.bootstrap import RESAMPLES, percentile_interval
 from contract.command import run_command
@@ -36,7 +38,7 @@ FEW = 3  # seeds, below which each value is printed too
 class Finished:
     """Print the table of finished networks; the first setting is what the others are compared with."""
 
-    settings: tuple[str, ...]  # as benchmarks/ablation.py was given them; also "baseline", and "A+baseline" for both
+    settings: tuple[str, ...]  # as benchmarks/ablation.py was given them; also "baseline"; "A+B": both together
     out: Path = Path("artifacts/ablation")  # folder of the CSVs
     arch: Literal["resnet18", "resnet50", "resnet152"] = "resnet18"  # where a setting names no other
     size: int = 64  # px, where a setting names no other
@@ -50,10 +52,13 @@ def main(command: Finished) -> None:
     """Find the files of every setting and print their table."""
     if not command.settings or len(set(command.settings)) < len(command.settings):
         raise UserError("--settings: name at least one, and none twice")
-    together = [setting.removesuffix(TOGETHER) for setting in command.settings if setting.endswith(TOGETHER)]
-    alone = [setting.removesuffix(TOGETHER) for setting in command.settings] + [BASELINE] * bool(together)
-    tables = read([file for setting in dict.fromkeys(alone) for file in files_of(command, setting)])
-    show(pd.concat([tables, *(with_baseline(tables, setting) for setting in together)]), command.settings)
+    members = {setting: setting.split(TOGETHER) for setting in command.settings}
+    for setting, alone in members.items():
+        if len(set(alone)) < len(alone):
+            raise UserError(f"--settings {setting}: a setting comes twice")
+    tables = read([file for setting in dict.fromkeys(chain(*members.values())) for file in files_of(command, setting)])
+    joined = [together(tables, setting) for setting, alone in members.items() if len(alone) > 1]
+    show(pd.concat([tables, *joined]), command.settings)
 
 
 def files_of(command: Finished, setting: str) -> list[Path]:
@@ -61,7 +66,7 @@ def files_of(command: Finished, setting: str) -> list[Path]:
 
     Raises ``UserError`` where there is none, or where more than one definition of the setting made them.
     """
-    defined_by = command.settings[0].removesuffix(TOGETHER) if setting == BASELINE else setting
+    defined_by = command.settings[0].split(TOGETHER)[0] if setting == BASELINE else setting
     recipe, config = configured(defined_by, command.arch, command.size, command.epochs)
     arch, epochs = (TREES, 0) if setting == BASELINE else (config.arch, config.epochs)
     wanted = (setting, arch, recipe.size, epochs, command.folds)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from benchmarks.ablation_scores import by_seed, drawn_anew, paired, people_of, read, with_baseline
+from benchmarks.ablation_scores import by_seed, drawn_anew, paired, people_of, read, together
 from benchmarks.ablation_table import Finished, lines
 from benchmarks.ablation_table import main as print_table
 from contract.bootstrap import PEOPLE, percentile_interval, resamples
@@ -85,13 +85,18 @@ def _with_seen(tables: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([tables, tables.assign(unseen=False)], ignore_index=True)
 
 
-def test_a_setting_and_the_baseline_together_are_the_mean_of_their_probabilities() -> None:
-    tables = pd.concat([_table("a", 1, FIRST), _table("baseline", 1, FIRST).assign(logit=-0.5)], ignore_index=True)
-    both = with_baseline(tables, "a")
-    mean = (1 / (1 + np.exp(-_table("a", 1, FIRST).logit)) + 1 / (1 + np.exp(0.5))) / 2
-    assert set(both.setting) == {"a+baseline"}
-    assert (1 / (1 + np.exp(-both.logit))).tolist() == pytest.approx(mean.tolist())
-    assert both.minutes.tolist() == (2 * _table("a", 1, FIRST).minutes).tolist()
+def test_settings_together_are_the_mean_of_their_probabilities_where_all_judged() -> None:
+    own = _table("a", 1, FIRST)
+    others = [own.assign(setting="baseline", logit=-0.5), own.assign(setting="b", logit=2.0).iloc[3:]]
+    tables = pd.concat([own, *others], ignore_index=True)
+    for setting, logits, cells in (("a+baseline", (-0.5,), own), ("a+baseline+b", (-0.5, 2.0), own.iloc[3:])):
+        joint = together(tables, setting)
+        probabilities = [1 / (1 + np.exp(-np.asarray(logit))) for logit in (cells.logit, *logits)]
+        mean = sum(np.broadcast_to(p, len(cells)) for p in probabilities) / len(probabilities)
+        assert set(joint.setting) == {setting}
+        assert joint.key.tolist() == cells.key.tolist()
+        assert (1 / (1 + np.exp(-joint.logit))).tolist() == pytest.approx(mean.tolist())
+        assert joint.minutes.tolist() == (len(probabilities) * cells.minutes).tolist()
 
 
 def test_settings_of_other_people_are_not_compared() -> None:
@@ -161,3 +166,8 @@ def test_the_baseline_beside_a_setting_is_found_and_printed(write: Write, capsys
     printed = capsys.readouterr().out
     assert "| blur=0.1 | 1 | 1 of 2 | 61.9 [" in printed
     assert "| blur=0.1+baseline | 1 | 1 of 2 | 52.4 [" in printed
+    write("sharpen=0.1-resnet18-64px-e10-s0-f1.csv", setting="sharpen=0.1", logit=9.0)
+    print_table(Finished(("blur=0.1+sharpen=0.1+baseline",), out=old.parent))
+    assert "| blur=0.1+sharpen=0.1+baseline | 1 | 1 of 2 | 52.4 [" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"blur=0.1\+blur=0.1: a setting comes twice"):
+        print_table(Finished(("blur=0.1+blur=0.1",), out=old.parent))
