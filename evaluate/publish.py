@@ -17,13 +17,13 @@ from contract.publish import publish_bytes
 from evaluate.answer_tables import HEADER, published, submission
 from evaluate.paper import check_history
 from evaluate.predictions import read_predictions
-from evaluate.publish_refit import COUNTERPART, refit_files
 from evaluate.report_record import AGAIN, ARCHS, ENSEMBLE, ReportRecord, load_record
+from evaluate.stand_ins import COUNTERPART, REFIT, UNSEEN, stand_ins
 from evaluate.submission import submission_name
 
 WANTED = (*ARCHS, ENSEMBLE, BASELINE)
 KINDS = ("submission", "predictions", "history", "confusion")
-PARTS = ("refit", COUNTERPART)
+PARTS = (REFIT, COUNTERPART, UNSEEN)
 OURS = re.compile(rf"({'|'.join(KINDS)})_({'|'.join(WANTED)})(_({'|'.join(PARTS)}))?\.(csv|png)")
 OF_A_SPLIT = re.compile(rf".+_({'|'.join(WANTED)})\.csv")  # "external_resnet18.csv", where its header is HEADER
 
@@ -35,6 +35,7 @@ class Publish:
     artifacts: Path = Path("artifacts")  # folder of the networks and their report
     out: Path = Path("docs/results/course")  # folder to write
     refit: Path | None = None  # folder of refits: their answers (python -m evaluate answers) stand in for the report's
+    unseen: Path | None = None  # folder of networks for people never seen: theirs do so for every split but test
     incomplete: bool = False  # also where a network, the ensemble or the baseline is missing
 
 
@@ -42,7 +43,7 @@ def publish(command: Publish) -> Path:
     """Write the files, remove those of columns that are no longer there, and return the folder.
 
     Raises ``UserError`` where the report is not of the networks that lie there now, something is missing, or the
-    answers of refits do not fit the report.
+    answers that stand in do not fit the report.
     """
     report = command.artifacts / "report"
     record = load_record(report)
@@ -55,8 +56,7 @@ def publish(command: Publish) -> Path:
     files = _figures(record, report) | _histories(record, command.artifacts)
     for name in record.networks:
         files |= _answers(record, report, name)
-    if command.refit is not None:
-        files |= refit_files(record, report, command.refit)
+    files |= stand_ins(record, report, command.refit, command.unseen)
     _swap(files, command.out)
     print(f"{command.out}: {len(files)} files; {record.dataset.name}, split by {record.dataset.split_by}")
     return command.out

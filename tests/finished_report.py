@@ -30,6 +30,9 @@ def network(arch: str, accuracy: float | None) -> Network:
     scores = Scores(estimate, other, other, other, other, other, other, other, other, other, other, other, other)
     recipe = {"stain": "macenko", "target": [], "crop": "native", "window": 288, "size": 112, "version": 2}
     card = {
+        "arch": arch,
+        "classes": ["normal", "blast"],
+        "manifest_digest": "c" * 64,
         "recipe": recipe,
         "training": {"lr": 0.05, "batch_size": 64},
         "mean": [70.0, 30.0, 80.0],

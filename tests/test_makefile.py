@@ -73,6 +73,20 @@ def test_the_course_s_refit_differs_from_its_counterpart_in_what_it_learns_alone
     assert after[-1].endswith('--artifacts "a" --out "docs/results/course" --refit a/refit')
 
 
+def test_networks_for_people_never_seen_are_trainings_of_their_own() -> None:
+    assert "unseen" not in _make("-n", "course", "DATA=x", "COURSE_UNSEEN=").stdout
+    chosen = ["COURSE_UNSEEN=resnet50 resnet152", "COURSE_UNSEEN_resnet50=--epochs 5", "COURSE_UNSEEN_resnet152=--lr 1"]
+    plan = _make("-n", "course", "DATA=x", "SHARDS=s", "ARTIFACTS=a", "COURSE_REFIT=", *chosen).stdout
+    lines = [" ".join(line.split()) for line in plan.replace("\\\n", "").splitlines() if "a/unseen" in line]
+    lines = [line for line in lines if line.startswith(".venv/bin/python")]
+    steps = ["--arch resnet50", "--arch resnet152", "-m export", "-m evaluate answers", "-m evaluate publish"]
+    assert [next(step for step in steps if step in line) for line in lines] == steps
+    assert lines[0].endswith('--artifacts "a/unseen" --epochs 5')
+    assert lines[1].endswith('--artifacts "a/unseen" --lr 1 --initial a/unseen/resnet50/best.pt')
+    assert "counterpart" not in plan
+    assert lines[-1].endswith('--artifacts "a" --out "docs/results/course" --unseen a/unseen')
+
+
 def test_folders_of_one_name_do_not_hide_targets() -> None:
     for target in ("shards", "train", "export", "evaluate"):
         plan = _make("-n", target, "DATA=x").stdout

@@ -1,5 +1,6 @@
 """`python -m evaluate publish`: what a folder of results holds, and what is refused before anything is written."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from contract.baseline import BaselineCard
 from contract.errors import UserError
 from contract.publish import file_sha256
 from contract.record import to_json
+from evaluate.answer_tables import table
+from evaluate.answers import AnswersRecord
 from evaluate.predictions import Cells, Predictions
 from evaluate.publish import Publish, publish
-from evaluate.report_record import ARCHS, Network, ReportRecord, Verdicts
+from evaluate.report_record import ARCHS, Network, ReportRecord, Verdicts, load_record
 
 NAMES = (*ARCHS, "ensemble", "baseline")
 CARD = BaselineCard(1, "some cells", ("normal", "blast"), ("b" * 64,), "trees", ("area",), 0, 0.5, (9,), {}, {})
@@ -42,6 +45,8 @@ def _write_report(
             column = replace(column, file=replace(column.file, sha256=sha256))
             text = "epoch,train_accuracy,valid_accuracy\n1,0.61,0.6789\n2,0.75,0.6543\n"
             (folder / name / "history.csv").write_text(text)
+        if name == "ensemble":
+            column = replace(column, members=ARCHS)
         if name == "baseline":
             column = replace(column, baseline=CARD)
             (folder / name / "card.json").write_text(CARD.to_json())
@@ -163,3 +168,63 @@ def test_a_disk_that_fills_up_leaves_the_old_files(
     with pytest.raises(UserError, match="No space left"):
         publish(Publish(artifacts, out))
     assert _content(out) == before
+
+
+def _write_answers(folder: Path, made: ReportRecord, seed: int, refit: bool, *names: str) -> dict[str, bytes]:
+    """Networks below ``folder`` that answered both splits; returns the CSVs by name."""
+    (folder / "answers").mkdir(parents=True)
+    networks, files = {}, {}
+    for k, name in enumerate(names):
+        for history in (folder, folder / "counterpart"):
+            (history / name).mkdir(parents=True)
+            (history / name / "history.csv").write_text(f"of {name} in {folder.name}")
+        (folder / name / "model.onnx").write_bytes(b"another network")
+        file = made.networks[name].file
+        assert file is not None
+        training = {**file.card.get("training", {}), "refit": refit}
+        sha256 = file_sha256(folder / name / "model.onnx")
+        networks[name] = replace(file, sha256=sha256, card=file.card | {"training": training})
+        for split in ("test", "external"):
+            files[f"predictions_{split}_{name}.csv"] = _predictions(seed + k, split).to_csv().encode()
+    for name, data in files.items():
+        (folder / "answers" / name).write_bytes(data)
+    digests = {name: file_sha256(folder / "answers" / name) for name in files}
+    answered = AnswersRecord(1, made.dataset.source_digest, made.orientations, networks, digests)
+    (folder / "answers" / "answers.json").write_text(to_json(answered))
+    return files
+
+
+def test_networks_for_people_never_seen_answer_every_split_but_test(artifacts: Path, tmp_path: Path) -> None:
+    made = load_record(artifacts / "report")
+    _write_answers(artifacts / "refit", made, 50, True, "resnet18", "resnet50")
+    _write_answers(artifacts / "unseen", made, 60, False, "resnet50")
+    plain = _content(publish(Publish(artifacts, tmp_path / "plain")))
+    out = tmp_path / "course"
+    found = _content(publish(Publish(artifacts, out, refit=artifacts / "refit", unseen=artifacts / "unseen")))
+    histories = {f"history_{name}.csv" for name in ("resnet18_refit", "resnet50_refit", "resnet50_unseen")}
+    assert found.keys() == plain.keys() | histories
+    assert found["history_resnet50_unseen.csv"] == b"of resnet50 in unseen"
+    seeds = {  # whose answer: the report's networks have 0 to 4, the refits 50 and 51, the other 60
+        "predictions": {"resnet18": 50, "resnet50": 51, "resnet152": 2},
+        "external": {"resnet18": 50, "resnet50": 60, "resnet152": 2},
+    }
+    for kind, split in (("predictions", "test"), ("external", "external")):
+        members = {name: _predictions(seed, split) for name, seed in seeds[kind].items()}
+        for name, said in members.items():
+            assert found[f"{kind}_{name}.csv"] == table(said).encode()
+        mean = np.mean([said.probability for said in members.values()], axis=0)
+        rows = csv.DictReader(found[f"{kind}_ensemble.csv"].decode().splitlines())
+        assert [float(row["probability"]) for row in rows] == pytest.approx(mean, abs=2e-6)
+        assert found[f"{kind}_baseline.csv"] == plain[f"{kind}_baseline.csv"]
+    alone = _content(publish(Publish(artifacts, out, unseen=artifacts / "unseen")))
+    assert alone.keys() == plain.keys() | {"history_resnet50_unseen.csv"}
+    changed = {name for name, data in plain.items() if alone[name] != data}
+    assert changed == {"external_resnet50.csv", "external_ensemble.csv"}
+
+
+def test_without_people_never_seen_there_is_nothing_for_their_networks_to_answer(tmp_path: Path) -> None:
+    made = _write_report(tmp_path / "artifacts", splits=("test",))
+    _write_answers(tmp_path / "artifacts" / "unseen", made, 60, False, "resnet50")
+    with pytest.raises(UserError, match=r"--unseen .*unseen: there is no split but test"):
+        publish(Publish(tmp_path / "artifacts", tmp_path / "course", unseen=tmp_path / "artifacts" / "unseen"))
+    assert not (tmp_path / "course").exists()
