@@ -170,18 +170,17 @@ def test_a_disk_that_fills_up_leaves_the_old_files(
     assert _content(out) == before
 
 
-def _write_answers(folder: Path, made: ReportRecord, seed: int, refit: bool, *names: str) -> dict[str, bytes]:
-    """Networks below ``folder`` that answered both splits; returns the CSVs by name."""
+def _write_answers(folder: Path, made: ReportRecord, seed: int, refit: bool, *names: str) -> None:
+    """Networks below ``folder`` that answered both splits, trained as the report's but for ``refit``."""
     (folder / "answers").mkdir(parents=True)
     networks, files = {}, {}
     for k, name in enumerate(names):
-        for history in (folder, folder / "counterpart"):
-            (history / name).mkdir(parents=True)
-            (history / name / "history.csv").write_text(f"of {name} in {folder.name}")
+        (folder / name).mkdir()
+        (folder / name / "history.csv").write_text(f"of {name} in {folder.name}")
         (folder / name / "model.onnx").write_bytes(b"another network")
         file = made.networks[name].file
         assert file is not None
-        training = {**file.card.get("training", {}), "refit": refit}
+        training = file.card["training"] | {"refit": refit}
         sha256 = file_sha256(folder / name / "model.onnx")
         networks[name] = replace(file, sha256=sha256, card=file.card | {"training": training})
         for split in ("test", "external"):
@@ -191,7 +190,6 @@ def _write_answers(folder: Path, made: ReportRecord, seed: int, refit: bool, *na
     digests = {name: file_sha256(folder / "answers" / name) for name in files}
     answered = AnswersRecord(1, made.dataset.source_digest, made.orientations, networks, digests)
     (folder / "answers" / "answers.json").write_text(to_json(answered))
-    return files
 
 
 def test_networks_for_people_never_seen_answer_every_split_but_test(artifacts: Path, tmp_path: Path) -> None:
