@@ -84,7 +84,7 @@ COURSE_FROM_resnet152 := resnet50
 # What that is worth on valid its counterpart tells, the network of train alone, which also calibrates it.
 COURSE_REFIT := resnet18
 # Of people never seen (every test split but "test") these networks answer instead (none: COURSE_UNSEEN=), each by a training of its
-# own: what is best for people never seen is not what is best for people seen (docs/results.md). Not run yet: none.
+# own: what is best for people never seen need not be what is best for people seen (docs/results.md). Not run yet: none.
 COURSE_UNSEEN :=
 COURSE_UNSEEN_resnet18 := --epochs 24 --ema-decay 0.999
 COURSE_UNSEEN_resnet50 := --epochs 24 --ema-decay 0.999
