@@ -1,0 +1,50 @@
+"""The documents' links within the repository lead to files and headings that are there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted(
+    path.relative_to(ROOT)
+    for folder, pattern in ((ROOT, "*.md"), (ROOT / "docs", "*.md"), (ROOT / "train", "*.md"))
+    for path in folder.glob(pattern)
+)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def _anchors(text: str) -> set[str]:
+    """The anchors that GitHub gives to the headings of a document: words in lower case, joined by hyphens."""
+    headings = re.findall(r"^#{1,6} (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _dead(document: Path) -> list[str]:
+    dead = []
+    for link in LINK.findall(document.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = document.parent / name if name else document
+        if not target.exists() or (anchor and anchor not in _anchors(target.read_text(encoding="utf-8"))):
+            dead.append(link)
+    return dead
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_links_lead_to_what_is_there(document: Path) -> None:
+    assert not _dead(ROOT / document)
+
+
+def test_a_dead_link_is_found(tmp_path: Path) -> None:
+    document = tmp_path / "a.md"
+    lines = (
+        "## Of *two* words: here",
+        "```",
+        "# no heading",
+        "```",
+        "[](a.md#of-two-words-here) [](https://x.org/y#z)",
+    )
+    document.write_text("\n".join((*lines, "[](#no-heading) [](b.md) [](#of-two-words)")), encoding="utf-8")
+    assert _dead(document) == ["#no-heading", "b.md", "#of-two-words"]
