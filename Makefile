@@ -1,5 +1,5 @@
 # The face of leukoshard. `make` alone runs the whole line on synthetic cells; `make help` lists the rest.
-# Options, on any target that takes them: DATA NAME SPLIT SHARDS ARTIFACTS ARCH EPOCHS SIZE SEED WORKERS DEVICE IMAGES,
+# Options, on any target that takes them: DATA NAME SPLIT SHARDS ARTIFACTS ARCH EPOCHS SIZE SEED WORKERS DEVICE THREADS IMAGES,
 # and FLAGS="--any-flag of the command". FORCE=1 replaces a build or a run that is there.
 PYTHON ?= python3
 SHARDS ?= shards
@@ -47,7 +47,8 @@ preview: $(SETUP)  ## see what a recipe does: make preview DATA=folder FLAGS="--
 
 train: $(SETUP)  ## train a network, or go on training it: make train ARCH=resnet50 (resnet18, resnet152, all)
 	$(PY) -m train --resume --arch $(ARCH) --shards "$(SHARDS)" --artifacts "$(ARTIFACTS)" $(if $(EPOCHS),--epochs $(EPOCHS)) \
-	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(DEVICE),--device $(DEVICE)) $(COMMON)
+	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(DEVICE),--device $(DEVICE)) \
+	  $(if $(THREADS),--threads $(THREADS)) $(COMMON)
 
 baseline: $(SETUP)  ## the classical baseline, in a minute (SHARDS="f1 f2 ...": folds, scored together)
 	$(PY) -m train baseline --shards $(call several,$(SHARDS)) --artifacts "$(ARTIFACTS)" $(if $(SEED),--seed $(SEED)) $(FLAGS)
@@ -76,6 +77,8 @@ evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python e
 # What the course's results have of their own: the px of its shards, and of each network its flags (none: the defaults) and the
 # network whose weights it starts from (none: from scratch). train/expected.md says the same in its table (a test compares them).
 COURSE_SIZE := 112
+# Threads of the CPU in each training, for sums round by how threads share them (none, COURSE_THREADS=: as torch chooses).
+COURSE_THREADS := 2
 COURSE_FLAGS_resnet18 :=
 COURSE_FLAGS_resnet50 :=
 COURSE_FLAGS_resnet152 := --epochs 4 --start-size 0 --lr 0.01 --warmup-epochs 1
@@ -84,8 +87,8 @@ COURSE_FROM_resnet152 := resnet50
 # What that is worth on valid its counterpart tells, the network of train alone, which also calibrates it.
 COURSE_REFIT := resnet18
 # Of people never seen (every test split but "test") these networks answer instead (none: COURSE_UNSEEN=), each by a training of its
-# own: what is best for people never seen need not be what is best for people seen (docs/results.md). Not run yet: none.
-COURSE_UNSEEN :=
+# own: what is best for people never seen need not be what is best for people seen (docs/results.md).
+COURSE_UNSEEN := resnet18 resnet50 resnet152
 COURSE_UNSEEN_resnet18 := --epochs 24 --ema-decay 0.999
 COURSE_UNSEEN_resnet50 := --epochs 24 --ema-decay 0.999
 COURSE_UNSEEN_resnet152 := $(COURSE_FLAGS_resnet152)
@@ -95,7 +98,7 @@ COURSE_FLAGS_evaluate := --orientations 8
 COURSE := docs/results/course
 COURSE_SHARDS = $(SHARDS)/$(COURSE_SIZE)px
 # $(call course_training,network,its folder,folder of the network it starts from,flags before that,flags after it)
-course_training = ARCH=$(1) SHARDS=$(COURSE_SHARDS) ARTIFACTS=$(2) \
+course_training = ARCH=$(1) SHARDS=$(COURSE_SHARDS) ARTIFACTS=$(2) THREADS=$(COURSE_THREADS) \
   FLAGS="$(strip $(4) $(addprefix --initial $(3)/,$(addsuffix /best.pt,$(COURSE_FROM_$(1)))) $(5))"
 REFIT = $(ARTIFACTS)/refit
 UNSEEN = $(ARTIFACTS)/unseen

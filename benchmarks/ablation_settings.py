@@ -46,6 +46,7 @@ NOT_SET = {
     "workers",
     "cache",
     "device",
+    "threads",
     "compile",
     "checkpoint_every",
     "resume",

@@ -34,6 +34,8 @@ NAN = float("nan")
         ("seed", 2**32),
         ("seed", 10**30),
         ("workers", -1),
+        ("threads", -1),
+        ("threads", 1025),
         ("patience", -1),
         ("mixup", -0.2),
         ("subject_head", NAN),

@@ -60,7 +60,7 @@ def test_the_course_makes_its_results_of_one_build() -> None:
 
 
 def test_the_course_s_refit_differs_from_its_counterpart_in_what_it_learns_alone() -> None:
-    plan = _make("-n", "course", "DATA=x", "SHARDS=s", "ARTIFACTS=a", "COURSE_REFIT=resnet152").stdout
+    plan = _make("-n", "course", "DATA=x", "SHARDS=s", "ARTIFACTS=a", "COURSE_REFIT=resnet152", "COURSE_UNSEEN=").stdout
     lines = [line for line in plan.replace("\\\n", "").splitlines() if line.startswith(".venv/bin/python")]
     lines = [" ".join(line.split()) for line in lines]
     (network,) = [line for line in lines if '--arch resnet152 --shards "s/112px" --artifacts "a" ' in line]
@@ -81,8 +81,8 @@ def test_networks_for_people_never_seen_are_trainings_of_their_own() -> None:
     lines = [line for line in lines if line.startswith(".venv/bin/python")]
     steps = ["--arch resnet50", "--arch resnet152", "-m export", "-m evaluate answers", "-m evaluate publish"]
     assert [next(step for step in steps if step in line) for line in lines] == steps
-    assert lines[0].endswith('--artifacts "a/unseen" --epochs 5')
-    assert lines[1].endswith('--artifacts "a/unseen" --lr 1 --initial a/unseen/resnet50/best.pt')
+    assert lines[0].endswith('--artifacts "a/unseen" --threads 2 --epochs 5')
+    assert lines[1].endswith('--artifacts "a/unseen" --threads 2 --lr 1 --initial a/unseen/resnet50/best.pt')
     assert "counterpart" not in plan
     assert lines[-1].endswith('--artifacts "a" --out "docs/results/course" --unseen a/unseen')
 

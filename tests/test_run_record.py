@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 import tyro
 from small_network import SmallNetwork
 
@@ -30,6 +31,8 @@ def test_records_say_what_is_needed_to_repeat_the_run(
             "--lr 0.02 --device cpu --no-amp"
         )
         assert record["processes"] == 1
+        assert record["threads"] == torch.get_num_threads()
+        assert record["cpu"] == torch.backends.cpu.get_cpu_capability()
     assert (begun["manifest_digest"], begun["seed"]) == (manifest.digest, 0)
     assert {"torch", "numpy", "python", "commit"} <= begun["versions"].keys()
     assert done["card"]["arch"] == "resnet18"
@@ -37,6 +40,22 @@ def test_records_say_what_is_needed_to_repeat_the_run(
     assert done["epochs"] == 2
     epochs = read_history(tmp_path / "resnet18" / "history.csv")
     assert done["seconds"] == round(sum(epoch.seconds for epoch in epochs), 1)
+
+
+def test_threads_are_those_asked_for_and_the_record_says_so(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
+    before = torch.get_num_threads()
+    other = 2 if before == 1 else 1
+    try:
+        config = Config(shards=shards, artifacts=tmp_path, epochs=1, batch_size=20, device="cpu", threads=other)
+        record = json.loads((train_network(config) / "run.json").read_text())
+        assert torch.get_num_threads() == other
+    finally:
+        torch.set_num_threads(before)
+    assert record["threads"] == other
+    assert record["command"].endswith(f"--device cpu --threads {other}")
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ class Config:
     workers: int = 0  # loader processes; batches do not depend on it
     cache: Literal["none", "ram", "device"] = "none"  # keep decoded samples in shared memory, or on the GPU
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is a usable GPU
+    threads: int = 0  # of the CPU; 0: as torch chooses. Sums round by how threads share them: other digits, as good
     amp: bool = True  # bfloat16 autocast
     compile: bool = False  # torch.compile: slow to start, then faster steps on a GPU
     checkpoint_every: float = 600.0  # seconds between checkpoints inside an epoch; 0: at its end only
@@ -69,6 +70,7 @@ class Config:
         check_seed(self.seed)
         _require(self, "above zero", lambda v: 0 < v < float("inf"), "epochs", "batch_size", "lr", "blur_sigma")
         _require(self, "between 1 and 16", lambda v: 1 <= v <= 16, "cycles")
+        _require(self, "between 0 and 1024", lambda v: 0 <= v <= 1024, "threads")
         shares = ("label_smoothing", "affine", "shift", "scale", "stain_gain", "blur", "sharpen", "jpeg", "erase")
         _require(self, "between 0 and 1", lambda v: 0 <= v <= 1, *shares, "teacher_share")
         _require(self, "at least 0 and below 1", lambda v: 0 <= v < 1, "ema_decay")
@@ -92,7 +94,7 @@ class Config:
 # Where a run's files lie and how it is executed: neither changes what is learned, so a resumed run may change them.
 # Of the weights it starts from, and of a teacher's, the content counts and not the path (``Run.recipe``).
 EXECUTION = (
-    *("arch", "shards", "artifacts", "initial", "teacher", "workers", "cache", "device", "compile"),
+    *("arch", "shards", "artifacts", "initial", "teacher", "workers", "cache", "device", "threads", "compile"),
     *("checkpoint_every", "resume", "force"),
 )
 

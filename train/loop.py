@@ -32,8 +32,10 @@ def train(config: Config, processes: Processes | None = None) -> Path:
 
     Raises ``UserError`` for shards that do not fit, for a run that is there and neither resumed nor replaced or
     that is at work there now, and for a loss that is not finite; ``StoppedError`` after a signal, when a checkpoint is
-    written.
+    written. ``config.threads`` are those of the whole process from here on.
     """
+    if config.threads:
+        torch.set_num_threads(config.threads)
     run = Run(config, processes)
     with locked_run(run):
         if start(run):

@@ -6,6 +6,8 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from contract.model_card import ModelCard
 from contract.publish import publish_text
 from train.config import Config
@@ -56,4 +58,6 @@ def _flag(name: str, value: Any) -> str:
 def _of(config: Config, processes: int) -> dict[str, Any]:
     anew = replace(config, resume=False, force=False)
     values = {k: v if isinstance(v, int | float | str) else str(v) for k, v in vars(config).items()}
-    return {"command": command_of(anew, processes), "processes": processes, "config": values}
+    # Sums round by the threads that share them, and by the processor's vectors.
+    rounding = {"threads": torch.get_num_threads(), "cpu": torch.backends.cpu.get_cpu_capability()}
+    return {"command": command_of(anew, processes), "processes": processes, **rounding, "config": values}
