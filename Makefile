@@ -102,7 +102,7 @@ course_training = ARCH=$(1) SHARDS=$(COURSE_SHARDS) ARTIFACTS=$(2) THREADS=$(COU
   FLAGS="$(strip $(4) $(addprefix --initial $(3)/,$(addsuffix /best.pt,$(COURSE_FROM_$(1)))) $(5))"
 REFIT = $(ARTIFACTS)/refit
 UNSEEN = $(ARTIFACTS)/unseen
-course: $(SETUP)  ## everything of docs/results/course again, some three hours of two cores: make course DATA=folder ARTIFACTS=artifacts/course
+course: $(SETUP)  ## everything of docs/results/course again, two to four hours of two cores: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
 	@test -z "$(word 2,$(SHARDS))$(word 2,$(ARTIFACTS))" || \
 	  { echo "error: SHARDS and ARTIFACTS: make course lists folders inside them, so their names must hold no blanks" >&2; exit 2; }
