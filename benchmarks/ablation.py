@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ from contract.model_card import YOUNGER, ModelCard
 from contract.publish import publish_text
 from contract.shard_reader import SplitReader
 from train.baseline import Measurer
-from train.checkpoint import load_checkpoint, load_weights
+from train.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from train.config import recipe_of
 from train.data import Batches, open_labelled, valid_batches
 from train.loop import train
@@ -59,6 +59,7 @@ class Ablation:
     arch: Literal["resnet18", "resnet50", "resnet152"] = "resnet18"  # where a setting names no other
     size: int = 64  # px, where a setting names no other
     epochs: int = 10  # where a setting names no other
+    initial: str = ""  # a setting that is finished: each network starts from its weights, of the same seed and fold
     folds: int = 2  # of whole identities
     held: tuple[int, ...] = ()  # folds to hold out; default: each in turn, so that every identity is held out once
     seeds: tuple[int, ...] = (0, 1)  # of folds, weights and augmentation
@@ -99,8 +100,13 @@ def planned(command: Ablation, data: str) -> Iterator[Network]:
     for seed in command.seeds:
         for fold in held:
             for setting in command.settings:
-                recipe, config = configured(setting, command.arch, command.size, command.epochs, seed)
-                yield Network(setting, recipe, config, data, command.folds, fold, command.out)
+                lender = _network(command, data, command.initial, seed, fold) if command.initial else None
+                yield replace(_network(command, data, setting, seed, fold), lender=lender)
+
+
+def _network(command: Ablation, data: str, setting: str, seed: int, fold: int) -> Network:
+    recipe, config = configured(setting, command.arch, command.size, command.epochs, seed)
+    return Network(setting, recipe, config, data, command.folds, fold, command.out)
 
 
 def _publish(file: Path, found: pd.DataFrame) -> None:
@@ -112,11 +118,22 @@ def _publish(file: Path, found: pd.DataFrame) -> None:
 def run(command: Ablation, labelled: Dataset, network: Network) -> pd.DataFrame:
     """Train one network and judge it: a row a cell with its logit, and whether its person was seen in training."""
     manifest = make_shards(command, labelled, network)
+    if network.lender is not None:
+        lend(network.lender)
     began = time.perf_counter()
     train(network.training)
     minutes = (time.perf_counter() - began) / 60
     parts = [predict(network, manifest, split) for split in JUDGED]
     return described(pd.concat(parts), network, network.setting, minutes)
+
+
+def lend(network: Network) -> None:
+    """Write the last averaged weights of a finished network where the one that starts from them looks for them.
+
+    Raises ``UserError`` for a checkpoint that is not there, or not of this network.
+    """
+    card, state = finished(network, load_manifest(network.shards))
+    save_checkpoint(network.lent, card, {"model": state["ema"]})
 
 
 def described(table: pd.DataFrame, network: Network, setting: str, minutes: float) -> pd.DataFrame:
@@ -151,8 +168,7 @@ def predict(
 
     Raises ``UserError`` for a checkpoint that is not of this network and these shards.
     """
-    card, state = load_checkpoint(network.checkpoint)
-    refuse_other(network, manifest, card, len(state.get("history", ())), state.get("phase") is not None)
+    card, state = finished(network, manifest)
     model = build_resnet(card.arch, channels=card.channels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     load_weights(model, state, network.checkpoint, weights)
     model.eval()
@@ -166,6 +182,13 @@ def predict(
             found = look(batch.images)
         logits += (found[:, 1] - found[:, 0]).tolist()
     return rows(reader, manifest, logits)
+
+
+def finished(network: Network, manifest: Manifest) -> tuple[ModelCard, dict[str, Any]]:
+    """Card and state of its last checkpoint; raises ``UserError`` for one that is not of this network and shards."""
+    card, state = load_checkpoint(network.checkpoint)
+    refuse_other(network, manifest, card, len(state.get("history", ())), state.get("phase") is not None)
+    return card, state
 
 
 def refuse_other(network: Network, manifest: Manifest, card: ModelCard, epochs: int, inside: bool) -> None:

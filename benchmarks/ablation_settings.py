@@ -68,6 +68,7 @@ class Network:
     folds: int
     fold: int  # 1 to ``folds``
     out: Path  # of the ablation
+    lender: "Network | None" = None  # of the same seed and fold: its last averaged weights are those to start from
 
     @property
     def definition(self) -> str:
@@ -77,6 +78,8 @@ class Network:
         """
         decided = recipe_of(self.config).items()
         training = {k: v for k, v in decided if k != "seed" and YOUNGER.get(k) != v} | {"arch": self.config.arch}
+        if self.lender is not None:
+            training["initial"] = self.lender.definition
         return _digest(self.data, self.folds, self.recipe, training)
 
     @property
@@ -105,11 +108,18 @@ class Network:
     @property
     def training(self) -> Config:
         """What ``train`` is given."""
-        return replace(self.config, shards=self.shards, artifacts=self.out / "runs" / self.name, force=True)
+        initial = self.lender.lent if self.lender is not None else None
+        folder = self.out / "runs" / self.name
+        return replace(self.config, shards=self.shards, artifacts=folder, initial=initial, force=True)
 
     @property
     def checkpoint(self) -> Path:
         return self.training.artifacts / self.config.arch / "last.pt"
+
+    @property
+    def lent(self) -> Path:
+        """Its last averaged weights alone, for a network that starts from them; ``best.pt`` is chosen by the fold."""
+        return self.checkpoint.with_name("lent.pt")
 
     def _held(self, definition: str) -> str:
         return f"{self.folds}folds-{definition}-s{self.config.seed}-f{self.fold}"

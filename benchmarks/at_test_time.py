@@ -37,6 +37,7 @@ class TestTime:
     out: Path = Path("artifacts/ablation")  # of the ablation
     size: int = 64  # px, of the ablation
     epochs: int = 10  # of the ablation
+    initial: str = ""  # of the ablation
     folds: int = 2  # of the ablation
     held: tuple[int, ...] = ()  # of the ablation
     seeds: tuple[int, ...] = (0, 1)  # of the ablation
@@ -51,6 +52,7 @@ def main(command: TestTime) -> None:
         arch=command.arch,
         size=command.size,
         epochs=command.epochs,
+        initial=command.initial,
         folds=command.folds,
         held=command.held,
         seeds=command.seeds,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from small_network import SmallNetwork
 
 import benchmarks.ablation as ablation
@@ -149,6 +150,29 @@ def test_the_command_leaves_rows_of_both_sides_and_goes_on_where_it_was(
     assert printed.count("\n| baseline | ") == 2
     with pytest.raises(UserError, match=r"no results of size=40, resnet18, 40 px, 7 epochs.*there: baseline"):
         print_table(Finished(("size=40",), **{**flags, "epochs": 7}))  # type: ignore[arg-type]
+
+
+def test_a_network_starts_from_the_last_averaged_weights_of_another_of_its_seed_and_fold(
+    finished: Finish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, (lender, _) = finished
+    labelled = labelled_cells(command.data)
+    after = replace(command, settings=("size=40,lr=1e-30,ema_decay=0.0",), initial="size=40", baseline=False)
+    (network,) = planned(after, labelled.digest)
+    (alone,) = planned(replace(after, initial=""), labelled.digest)
+    assert network.lender == lender
+    assert network.file != alone.file
+    for module in (ablation, train.run):
+        monkeypatch.setattr(module, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
+    ablation.main(after)  # at a rate that moves nothing
+    theirs, mine = (load_checkpoint(n.checkpoint)[1] for n in (lender, network))
+    moved = {name for name, value in theirs["ema"].items() if not torch.equal(value, theirs["model"][name])}
+    assert "conv1.weight" in moved  # so that it matters which of the two are lent
+    for name in moved - {name for name in moved if "running" in name or "num_batches" in name}:
+        torch.testing.assert_close(mine["model"][name], theirs["ema"][name], rtol=0, atol=0)
+    for asked, words in (("size=40,epochs=3", "last.pt: no such file"), ("size=40,sise=1", "no field 'sise'")):
+        with pytest.raises(UserError, match=words):
+            ablation.main(replace(after, initial=asked, settings=("size=40,lr=1e-29",)))
 
 
 def test_the_baseline_is_that_of_the_train_room(finished: Finish, tmp_path: Path) -> None:
