@@ -85,7 +85,7 @@ COURSE_FLAGS_resnet152 := --epochs 4 --start-size 0 --lr 0.01 --warmup-epochs 1
 COURSE_FROM_resnet152 := resnet50
 # Of these networks (none: COURSE_REFIT=) the answers come of a refit: the training once more, on train and valid together.
 # What that is worth on valid its counterpart tells, the network of train alone, which also calibrates it.
-COURSE_REFIT := resnet18
+COURSE_REFIT := resnet18 resnet50 resnet152
 # Of people never seen (every test split but "test") these networks answer instead (none: COURSE_UNSEEN=), each by a training of its
 # own: what is best for people never seen need not be what is best for people seen (docs/results.md).
 COURSE_UNSEEN := resnet18 resnet50 resnet152
@@ -102,7 +102,7 @@ course_training = ARCH=$(1) SHARDS=$(COURSE_SHARDS) ARTIFACTS=$(2) THREADS=$(COU
   FLAGS="$(strip $(4) $(addprefix --initial $(3)/,$(addsuffix /best.pt,$(COURSE_FROM_$(1)))) $(5))"
 REFIT = $(ARTIFACTS)/refit
 UNSEEN = $(ARTIFACTS)/unseen
-course: $(SETUP)  ## everything of docs/results/course again, two to four hours of two cores: make course DATA=folder ARTIFACTS=artifacts/course
+course: $(SETUP)  ## everything of docs/results/course again, three to five hours of two cores: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
 	@test -z "$(word 2,$(SHARDS))$(word 2,$(ARTIFACTS))" || \
 	  { echo "error: SHARDS and ARTIFACTS: make course lists folders inside them, so their names must hold no blanks" >&2; exit 2; }
