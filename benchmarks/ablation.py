@@ -132,8 +132,8 @@ def lend(network: Network) -> None:
 
     Raises ``UserError`` for a checkpoint that is not there, or not of this network.
     """
-    card, state = finished(network, load_manifest(network.shards))
-    save_checkpoint(network.lent, card, {"model": state["ema"]})
+    card, state = finished(network, load_manifest(network.shards))  # the card tells of the best epoch
+    save_checkpoint(network.lent, replace(card, epoch=len(state["history"])), {"model": state["ema"]})
 
 
 def described(table: pd.DataFrame, network: Network, setting: str, minutes: float) -> pd.DataFrame:

@@ -170,6 +170,7 @@ def test_a_network_starts_from_the_last_averaged_weights_of_another_of_its_seed_
     assert "conv1.weight" in moved  # so that it matters which of the two are lent
     for name in moved - {name for name in moved if "running" in name or "num_batches" in name}:
         torch.testing.assert_close(mine["model"][name], theirs["ema"][name], rtol=0, atol=0)
+    assert load_checkpoint(network.checkpoint)[0].training["initial"].startswith("epoch 1 at 40 px")
     for asked, words in (("size=40,epochs=3", "last.pt: no such file"), ("size=40,sise=1", "no field 'sise'")):
         with pytest.raises(UserError, match=words):
             ablation.main(replace(after, initial=asked, settings=("size=40,lr=1e-29",)))
