@@ -44,6 +44,7 @@ from train.resnet import build_resnet
 from train.schedule import all_epochs
 
 STAINS_AND_CROPS = tuple(f"stain={s},crop={c}" for c in ("native", "box") for s in ("none", "reinhard", "macenko"))
+LONGEST = 241  # bytes of a file's name, 255, less those of the temporary name that it is written under
 JUDGED = ("valid", "seen")  # splits of the shards: people never seen, and new images of people seen
 Look = Callable[[Tensor], Tensor]
 Way = Callable[[nn.Module, Normalise, Batches], Look]  # how a network looks at images, from itself and those images
@@ -101,7 +102,17 @@ def planned(command: Ablation, data: str) -> Iterator[Network]:
         for fold in held:
             for setting in command.settings:
                 lender = _network(command, data, command.initial, seed, fold) if command.initial else None
-                yield replace(_network(command, data, setting, seed, fold), lender=lender)
+                yield short_enough(replace(_network(command, data, setting, seed, fold), lender=lender))
+
+
+def short_enough(network: Network) -> Network:
+    """The network, unless its results could not be written because their file's name is too long."""
+    if len(network.file.name.encode()) > LONGEST:
+        raise UserError(
+            f"--settings {network.setting}: {network.file.name} has more than {LONGEST} bytes, too long for a file: "
+            "leave out what every setting has anyway (BASE in benchmarks/ablation_settings.py)"
+        )
+    return network
 
 
 def _network(command: Ablation, data: str, setting: str, seed: int, fold: int) -> Network:

@@ -92,6 +92,16 @@ def test_a_plan_that_is_none_is_refused_before_anything_is_trained(flags: dict[s
         list(planned(Ablation(Path(), **flags), "digest"))  # type: ignore[arg-type]
 
 
+def test_a_setting_whose_results_would_have_no_name_is_refused_before_anything_is_trained() -> None:
+    def plan(blur: str) -> list[Network]:
+        return list(planned(Ablation(Path(), (f"blur=0.{blur}",), seeds=(0,), held=(1,)), "cells"))
+
+    rest = len(plan("5")[0].file.name) - 1
+    assert len(plan("5" * (241 - rest))) == 1
+    with pytest.raises(UserError, match=r"^--settings blur=0\.5+: .* has more than 241 bytes, too long for a file"):
+        plan("5" * (242 - rest))
+
+
 def test_names_carry_what_decides_a_result_and_old_ones_are_still_read(monkeypatch: pytest.MonkeyPatch) -> None:
     command = Ablation(Path(), ("blur=0.5",), seeds=(0,), held=(1,))
     (first,) = planned(command, "cells")
