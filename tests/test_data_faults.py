@@ -11,7 +11,8 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from multiprocessing import active_children
+from multiprocessing import active_children, get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from contract.shard_reader import SplitReader
 from train.batch_plan import Positions
 from train.cache import RamCache
 from train.data import open_labelled, train_batches, valid_batches
+from train.workers import loader_context
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 60  # seconds after which a test of "nothing hangs" has failed
@@ -118,6 +120,24 @@ def test_a_worker_killed_from_outside_ends_the_epoch_and_its_siblings(reader: Sp
     del batches
     second.join(PATIENCE)
     assert second.exitcode is not None
+
+
+def test_workers_can_be_told_to_end_after_some_were_killed_while_they_asked() -> None:
+    done = loader_context().Event()
+    for _ in range(20):  # with multiprocessing's own event one of the first few leaves its lock taken
+        asking = get_context("fork").Process(target=_ask, args=(done,), daemon=True)
+        asking.start()
+        time.sleep(0.02)
+        asking.kill()
+        asking.join(PATIENCE)
+        assert not done.is_set()
+    done.set()
+    assert done.is_set()
+
+
+def _ask(done: Event) -> None:
+    while True:
+        done.is_set()
 
 
 def test_the_death_of_a_worker_does_not_interrupt_the_training_step(reader: SplitReader) -> None:

@@ -16,7 +16,7 @@ from train.batch_plan import PAD, Positions, epoch_order, train_parts, valid_par
 from train.cache import Cache, CacheKind, DeviceCache, RamCache, Ring, empty_on_device
 from train.shard_batches import STATUS, ShardBatches, Store
 from train.shared_array import SharedArray
-from train.workers import begin_worker, supervised
+from train.workers import begin_worker, loader_context, supervised
 
 NO_LABEL = -100  # of a padding sample: the index that torch's cross_entropy leaves out by default
 PREFETCH = 2  # batches that a worker may be ahead
@@ -56,6 +56,7 @@ class Batches(DataLoader[Batch]):
             batch_size=None,
             num_workers=workers,
             prefetch_factor=PREFETCH if workers else None,
+            multiprocessing_context=loader_context() if workers else None,
             worker_init_fn=begin_worker,
             # Of its own: else every epoch would draw a number from the global one that training uses.
             generator=torch.Generator(),

@@ -5,14 +5,43 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import active_children, parent_process
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import RawValue
 
 from contract.errors import UserError
 from contract.shard_reader import SplitReader
 from train.batch_plan import PAD
 from train.shard_batches import Failure
 from train.shared_array import SharedArray
+
+
+class Flag:
+    """An event that is set once, without a lock: one that a killed worker held would never be released.
+
+    multiprocessing's takes a lock even to be asked, as every worker does between two batches; ``DataLoader`` would then
+    wait for it forever when it ends its workers.
+    """
+
+    def __init__(self) -> None:
+        self._value = RawValue("b", 0)
+
+    def set(self) -> None:
+        self._value.value = 1
+
+    def is_set(self) -> bool:
+        return bool(self._value.value)
+
+
+class _WithFlags:
+    def Event(self) -> Flag:  # noqa: N802  # its name in multiprocessing
+        return Flag()
+
+
+def loader_context() -> BaseContext:
+    """For ``DataLoader``: processes as this platform starts them, and events without locks."""
+    return type("LoaderContext", (_WithFlags, type(get_context())), {})()
 
 
 def supervised(start: Callable[[], Iterator[int | Failure]], reader: SplitReader, status: SharedArray) -> Iterator[int]:
