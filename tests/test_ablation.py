@@ -178,7 +178,7 @@ def test_a_network_starts_from_the_last_averaged_weights_of_another_of_its_seed_
     theirs, mine = (load_checkpoint(n.checkpoint)[1] for n in (lender, network))
     moved = {name for name, value in theirs["ema"].items() if not torch.equal(value, theirs["model"][name])}
     assert "conv1.weight" in moved  # so that it matters which of the two are lent
-    for name in moved - {name for name in moved if "running" in name or "num_batches" in name}:
+    for name in [name for name in moved if "running" not in name]:  # BatchNorm's statistics move at any rate
         torch.testing.assert_close(mine["model"][name], theirs["ema"][name], rtol=0, atol=0)
     assert load_checkpoint(network.checkpoint)[0].training["initial"].startswith("epoch 1 at 40 px")
     for asked, words in (("size=40,epochs=3", "last.pt: no such file"), ("size=40,sise=1", "no field 'sise'")):
