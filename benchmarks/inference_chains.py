@@ -12,6 +12,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from contract.model_file import EXACT_INT8
 from evaluate.matrix_tiles import for_tiles, has_tiles
 
 Images = NDArray[np.uint8]
@@ -48,6 +49,7 @@ def make_chains(
 def _session(data: bytes, threads: int) -> Chain:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.add_session_config_entry(*EXACT_INT8)  # as evaluate opens its files
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     return lambda images: session.run(["logits"], {"images": images})[0]
 

@@ -1,4 +1,4 @@
-"""The seal of an ONNX file: a SHA-256 of all its bytes, kept in its own metadata.
+"""The seal of an ONNX file, a SHA-256 of all its bytes kept in its own metadata; and what int8 asks of onnxruntime.
 
 A flipped bit in a weight is still a valid model with other answers; the seal makes it an error. It finds damage, not
 malice: whoever changes a file on purpose can seal it again, so a reader checks the rest as if there were none.
@@ -10,6 +10,9 @@ from contract.errors import UserError
 
 DIGEST_KEY = "leukoshard.sha256"
 UNSEALED = "0" * 64  # what stands in the digest's place while the file is hashed
+# Of a session. On x86 without VNNI, products of uint8 and int8 are added in pairs to 16 bits, where they may saturate:
+# other logits, in silence. With this, weights are opened as uint8 there and all sums are exact; elsewhere it is idle.
+EXACT_INT8 = ("session.x64quantprecision", "1")
 # StringStringEntryProto in protobuf's wire format: field 1 is the key, field 2 a value of 64 bytes.
 _ENTRY = bytes([0x0A, len(DIGEST_KEY)]) + DIGEST_KEY.encode() + bytes([0x12, len(UNSEALED)])
 

@@ -12,9 +12,9 @@ from onnx import numpy_helper
 import evaluate.predictor
 from contract.manifest import load_manifest
 from contract.model_card import ModelCard
-from contract.model_file import check_seal
+from contract.model_file import EXACT_INT8, check_seal
 from contract.shard_reader import SplitReader
-from evaluate.matrix_tiles import CPU_INFO, LEAST_PRODUCTS, for_tiles, has_tiles
+from evaluate.matrix_tiles import LEAST_PRODUCTS, for_tiles, has_tiles
 from evaluate.predictor import Predictor
 from export.graph import finish, fold_batch_norm, translate
 from export.int8_ranges import measure_ranges
@@ -22,7 +22,13 @@ from export.quantize import calibration_sample, quantize
 from train.normalise import Normalise
 from train.resnet import Bottleneck, ResNet
 
-SATURATES = not any(flag in (CPU_INFO.read_text() if CPU_INFO.exists() else "") for flag in ("_vnni", "amx_int8"))
+
+def opened(data: bytes, *entries: tuple[str, str]) -> onnxruntime.InferenceSession:
+    """A session on the CPU with entries of onnxruntime's configuration."""
+    options = onnxruntime.SessionOptions()
+    for entry in entries:
+        options.add_session_config_entry(*entry)
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +67,9 @@ def test_weights_and_zero_points_of_large_convolutions_are_one_lower(data: bytes
     assert moved.keys() == weights(data).keys()
 
 
-@pytest.mark.skipif(SATURATES, reason="without VNNI int8 sums may saturate, each way in its own manner")
 def test_outputs_are_the_same_to_the_bit(data: bytes) -> None:
     images = np.random.default_rng(0).integers(0, 256, (17, 40, 40, 3), np.uint8)
-    sessions = [onnxruntime.InferenceSession(d, providers=["CPUExecutionProvider"]) for d in (data, for_tiles(data))]
+    sessions = [opened(d, EXACT_INT8) for d in (data, for_tiles(data))]
     for batch in (1, 2, 17):
         plain, tiled = (session.run(None, {"images": images[:batch]}) for session in sessions)
         for wanted, found in zip(plain, tiled, strict=True):
@@ -93,11 +98,11 @@ def test_a_float32_file_has_nothing_to_move(exported: Path) -> None:
 def test_a_predictor_opens_it_so_where_there_are_tiles_and_the_file_stays(
     tiles: bool, data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[bytes] = []
+    seen: list[bytes] = []
     session = onnxruntime.InferenceSession
 
     def noted(given: bytes, *rest: object, **more: object) -> onnxruntime.InferenceSession:
-        opened.append(given)
+        seen.append(given)
         return session(given, *rest, **more)
 
     monkeypatch.setattr(evaluate.predictor.onnxruntime, "InferenceSession", noted)
@@ -106,7 +111,7 @@ def test_a_predictor_opens_it_so_where_there_are_tiles_and_the_file_stays(
     path.write_bytes(data)
     predictor = Predictor(path)  # auto: onnxruntime may list CUDA where there is none
     assert predictor.predict(np.full((1, 40, 40, 3), 9, np.uint8)).logits.shape == (1, 2)
-    assert opened == [for_tiles(data) if tiles else data]
+    assert seen == [for_tiles(data) if tiles else data]
     assert path.read_bytes() == data
     check_seal(path.read_bytes(), "the file")
 
