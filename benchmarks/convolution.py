@@ -1,10 +1,11 @@
-"""Convolutions on the CPU in bfloat16: ours, whose gradients are matrix products, beside torch's own, layer by layer.
+"""Convolutions on the CPU: ours, whose gradients are matrix products, beside torch's own, layer by layer.
 
     python -m benchmarks.convolution                               # ResNet18 at 112 px, 64 images
     python -m benchmarks.convolution --arch resnet152 --size 64 --batch-size 32
 
 Every distinct layer of the network: forward and both gradients, as a training step runs them, in turn; the least of the
-rounds, multiplied by how often the network has it. Layers that stay torch's own have the ratio 1 by definition.
+rounds, multiplied by how often the network has it. In bfloat16 where the processor computes in it, else in float32.
+Layers that stay torch's own have the ratio 1 by definition.
 """
 
 import platform
@@ -21,6 +22,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from contract.command import run_command
+from train.bfloat16 import has_bfloat16
 from train.convolution import Convolution
 from train.memory import keep_freed_memory
 from train.resnet import build_resnet
@@ -86,16 +88,18 @@ def timed(shape: Shape, bench: Bench) -> tuple[float, float]:
     plain = nn.Conv2d(channels, out_channels, kernel, stride, padding=kernel // 2, bias=False).to(
         memory_format=torch.channels_last  # type: ignore[call-overload]
     )
-    x = torch.randn(bench.batch_size, channels, side, side).to(torch.bfloat16, memory_format=torch.channels_last)
+    amp = has_bfloat16("cpu")
+    dtype = torch.bfloat16 if amp else torch.float32
+    x = torch.randn(bench.batch_size, channels, side, side).to(dtype, memory_format=torch.channels_last)
     x.requires_grad_(channels != 3)  # nobody asks for the gradient of an image
     layers, best = (plain, Convolution.of(plain)), [float("inf")] * 2
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=amp):
         gradient = torch.randn_like(plain(x))
     for _ in range(bench.rounds + 1):
         for i, layer in enumerate(layers):
             x.grad = plain.weight.grad = None
             began = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=amp):
                 out = layer(x)
             out.backward(gradient)
             best[i] = min(best[i], 1000 * (time.perf_counter() - began))

@@ -49,13 +49,15 @@ def test_threads_are_those_asked_for_and_the_record_says_so(
     before = torch.get_num_threads()
     other = 2 if before == 1 else 1
     try:
-        config = Config(shards=shards, artifacts=tmp_path, epochs=1, batch_size=20, device="cpu", threads=other)
+        config = Config(
+            shards=shards, artifacts=tmp_path, epochs=1, batch_size=20, device="cpu", amp=False, threads=other
+        )
         record = json.loads((train_network(config) / "run.json").read_text())
         assert torch.get_num_threads() == other
     finally:
         torch.set_num_threads(before)
     assert record["threads"] == other
-    assert record["command"].endswith(f"--device cpu --threads {other}")
+    assert record["command"].endswith(f"--device cpu --threads {other} --no-amp")
 
 
 @pytest.mark.parametrize(

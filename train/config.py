@@ -1,13 +1,14 @@
 """The training recipe: one frozen dataclass, one commented field a flag."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from contract.errors import UserError
 from contract.record import check_choices
 from contract.seed import check_seed
+from train.bfloat16 import has_bfloat16
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Config:
     cache: Literal["none", "ram", "device"] = "none"  # keep decoded samples in shared memory, or on the GPU
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is a usable GPU
     threads: int = 0  # of the CPU; 0: as torch chooses. Sums round by how threads share them: other digits, as good
-    amp: bool = True  # bfloat16 autocast
+    amp: bool = field(default_factory=has_bfloat16)  # bfloat16 autocast; by default where GPU or CPU compute in it
     compile: bool = False  # torch.compile: slow to start, then faster steps on a GPU
     checkpoint_every: float = 600.0  # seconds between checkpoints inside an epoch; 0: at its end only
     resume: bool = False  # go on from last.pt where there is one

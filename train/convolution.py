@@ -1,28 +1,47 @@
 """Convolutions that train as matrix products on the CPU, where oneDNN's own weight gradients are slow.
 
 On processors with matrix tiles (AMX) oneDNN takes three to five times as long for the weights' gradient of a small
-feature map as for the forward pass, though both do the same arithmetic in bfloat16. The same sums as one product over a
-matrix of patches run at the speed of a product; with AVX-512 alone both ways take the same time
-(``benchmarks/convolution.py`` measures every layer). Source of the patches: Chellapilla, Puri & Simard, "High
-performance convolutional neural networks for document processing", IWFHR 2006, section 3.
+feature map as for the forward pass, though both do the same arithmetic in bfloat16; on those with AVX2 alone, in
+float32, twice as long. The same sums as one product over a matrix of patches run at the speed of a product; with
+AVX-512 alone both ways take the same time (``benchmarks/convolution.py`` measures every layer). Source of the patches:
+Chellapilla, Puri & Simard, "High performance convolutional neural networks for document processing", IWFHR 2006,
+section 3.
 """
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_input
 
-LARGEST_MAP = 81  # positions of an output map: above it the patches cost more than their product saves
-FEWEST_CHANNELS = 128  # of the input, likewise
+
+class Bounds(NamedTuple):
+    """Of the layers that are products: elsewhere that costs more than it saves."""
+
+    positions: int  # of an output map, at most
+    channels: int  # of the input, at least
+    pointwise: float  # positions of a layer of 1 x 1, at most; it needs no patches
+
+
+BFLOAT16 = Bounds(81, 128, math.inf)
+FLOAT32 = Bounds(49, 128, 49)
+AVX2_ALONE = torch.backends.cpu.get_cpu_capability() == "AVX2"  # where float32 was measured, and is what trains
+
+
+def _bounds() -> Bounds | None:
+    """Those of the arithmetic that is at work; None where ``nn.Conv2d`` is as good."""
+    if torch.is_autocast_enabled("cpu"):
+        return BFLOAT16
+    return FLOAT32 if AVX2_ALONE else None
 
 
 class Convolution(nn.Conv2d):
     """A ``nn.Conv2d`` (square kernel, no bias, no groups, zero padding) whose gradients are matrix products.
 
-    Only where it trains on the CPU under bfloat16 autocast; everywhere else it is ``nn.Conv2d`` itself. The values are
-    the same sums of products of bfloat16 numbers, added in another order.
+    Only where it trains on the CPU, under bfloat16 autocast or in float32 with AVX2 alone; everywhere else it is
+    ``nn.Conv2d`` itself. The values are the same sums of products, added in another order.
     """
 
     @classmethod
@@ -35,16 +54,17 @@ class Convolution(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, C, H, W] -> [N, O, H/stride, W/stride]``."""
-        if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or not torch.is_grad_enabled():
+        bounds = _bounds()
+        if x.device.type != "cpu" or bounds is None or not torch.is_grad_enabled():
             return super().forward(x)
         (kernel, _), (stride, _) = self.kernel_size, self.stride
-        if kernel == 1 and self.padding == (0, 0):
+        height, width = (side // stride for side in x.shape[2:])
+        if kernel == 1 and self.padding == (0, 0) and height * width <= bounds.pointwise:
             rows = x.permute(0, 2, 3, 1)[:, ::stride, ::stride]
             return functional.linear(rows, self.weight.flatten(1)).permute(0, 3, 1, 2)
-        height, width = (side // stride for side in x.shape[2:])
-        if self.in_channels < FEWEST_CHANNELS or height * width > LARGEST_MAP:
+        if kernel == 1 or self.in_channels < bounds.channels or height * width > bounds.positions:
             return super().forward(x)
-        dtype = torch.get_autocast_dtype("cpu")
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         out: Tensor = _PatchGradient.apply(x.to(dtype), self.weight.to(dtype), stride, int(self.padding[0]))
         return out
 

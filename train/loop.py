@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from contract.errors import UserError
+from train.bfloat16 import remark
 from train.config import Config
 from train.curves import draw_run
 from train.data import Batch
@@ -37,7 +38,10 @@ def train(config: Config, processes: Processes | None = None) -> Path:
     if config.threads:
         torch.set_num_threads(config.threads)
     run = Run(config, processes)
+    said = remark(config.amp, run.device.type)
     with locked_run(run):
+        if said:
+            run.tell(said)
         if start(run):
             train_epochs(run)
         else:
