@@ -30,6 +30,7 @@ from build_shards.synthetic import write_synthetic
 from contract.command import run_command
 from contract.errors import UserError
 from contract.recipe import Recipe
+from train.bfloat16 import has_bfloat16
 from train.cache import CacheKind
 from train.resnet import build_resnet
 
@@ -120,13 +121,14 @@ def _waiting(folder: Path, kind: CacheKind, workers: int, command: Bench) -> tup
     epochs = ours(opened(folder), command.batch_size, kind, workers)
     model = build_resnet("resnet18").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    amp = has_bfloat16("cpu")  # as training does
     waited, worked, batches = 0.0, 0.0, iter(epochs(1))
     for step in range(command.steps + 1):
         began = time.perf_counter()
         batch = next(batches)
         arrived = time.perf_counter()
         x = batch.images.permute(0, 3, 1, 2).float() / 255
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=amp):
             logits = model(x)
         optimizer.zero_grad()
         nn.functional.cross_entropy(logits.float(), batch.labels).backward()
