@@ -41,7 +41,7 @@ class Config:
     shift: float = 0.05  # largest shift, as a share of the side
     scale: float = 0.05  # largest relative change of scale
     stain_gain: float = 0.0  # largest relative change of optical density, per image and channel; 0: off
-    stain_offset: float = 0.0  # largest added optical density, likewise; standardise takes nearly all of both back
+    stain_offset: float = 0.0  # largest added optical density, likewise; without --colours, standardise takes both back
     blur: float = 0.1  # share of images that are blurred
     blur_sigma: float = 1.0  # largest Gaussian blur in px of the shards' images
     sharpen: float = 0.1  # share of images, apart from the blurred ones, that are sharpened
