@@ -11,7 +11,7 @@ from contract.files import read_bytes
 from contract.model_card import settings_of
 from evaluate.answer_tables import published
 from evaluate.answers import AGAIN, FOLDER, NAME, AnswersRecord, answered_predictions, load_answers
-from evaluate.ensemble import average
+from evaluate.ensemble import average, ensemble_threshold
 from evaluate.predictions import Predictions, read_predictions
 from evaluate.report_record import ENSEMBLE, ReportRecord
 
@@ -27,9 +27,11 @@ class Answered:
     folder: Path
     record: AnswersRecord
 
-    def said(self, split: str) -> dict[str, Predictions]:
-        """By network."""
-        return {name: answered_predictions(self.folder, self.record, split, name) for name in self.record.networks}
+    def said(self, split: str, name: str) -> Predictions:
+        return answered_predictions(self.folder, self.record, split, name)
+
+    def threshold(self, name: str) -> float:
+        return float(self.record.networks[name].card["threshold"])
 
     def history(self, name: str) -> bytes:
         return read_bytes(self.folder / name / "history.csv", "train it again")
@@ -44,12 +46,12 @@ def stand_ins(record: ReportRecord, report: Path, refit: Path | None, unseen: Pa
     """
     files: dict[str, bytes] = {}
     splits = next(iter(record.networks.values())).unlabelled
-    said: dict[str, dict[str, Predictions]] = {split: {} for split in splits}
+    speakers: dict[str, dict[str, Answered]] = {split: {} for split in splits}  # by split and network
     if refit is not None:
         again = _answered(record, refit)
         files |= _histories_of_refits(record, again)
         for split in splits:
-            said[split] |= again.said(split)
+            speakers[split] |= dict.fromkeys(again.record.networks, again)
     if unseen is not None:
         others = _answered(record, unseen)
         theirs = [split for split in splits if split != PEOPLE_SEEN]
@@ -57,8 +59,8 @@ def stand_ins(record: ReportRecord, report: Path, refit: Path | None, unseen: Pa
             raise UserError(f"--unseen {unseen}: there is no split but {PEOPLE_SEEN}, whose people were learned from")
         files |= {f"history_{name}_{UNSEEN}.csv": others.history(name) for name in others.record.networks}
         for split in theirs:
-            said[split] |= others.said(split)
-    for split, found in said.items():
+            speakers[split] |= dict.fromkeys(others.record.networks, others)
+    for split, found in speakers.items():
         files |= _published(record, report, split, found)
     return files
 
@@ -92,24 +94,25 @@ def _histories_of_refits(record: ReportRecord, again: Answered) -> dict[str, byt
     return files
 
 
-def _published(record: ReportRecord, report: Path, split: str, said: dict[str, Predictions]) -> dict[str, bytes]:
+def _published(record: ReportRecord, report: Path, split: str, speakers: dict[str, Answered]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
-    for name, found in said.items():
-        files |= published(split, name, found)
-    if said and ENSEMBLE in record.networks:
-        files |= published(split, ENSEMBLE, _ensemble(record, report, split, said))
+    for name, one in speakers.items():
+        files |= published(split, name, one.said(split, name))
+    if speakers and ENSEMBLE in record.networks:
+        files |= published(split, ENSEMBLE, _ensemble(record, report, split, speakers))
     return files
 
 
-def _ensemble(record: ReportRecord, report: Path, split: str, said: dict[str, Predictions]) -> Predictions:
-    """The ensemble with these members in the report's place, in the order that its file has."""
-    ensemble = record.networks[ENSEMBLE]
+def _ensemble(record: ReportRecord, report: Path, split: str, speakers: dict[str, Answered]) -> Predictions:
+    """The ensemble with these members in the report's place, in the order that its file has; their thresholds too."""
     order = read_predictions(report / f"predictions_{split}_{ENSEMBLE}.csv").cells.ids
-    members = []
-    for name in ensemble.members:
-        found = said[name] if name in said else read_predictions(report / f"predictions_{split}_{name}.csv")
+    members, thresholds = [], []
+    for name in record.networks[ENSEMBLE].members:
+        one = speakers.get(name)
+        found = one.said(split, name) if one else read_predictions(report / f"predictions_{split}_{name}.csv")
+        thresholds.append(one.threshold(name) if one else record.networks[name].threshold)
         try:
             members.append(found.in_order(order))
         except KeyError as error:
             raise UserError(f"{split}: {name} did not answer for {error}: {AGAIN}") from None
-    return average(members, ensemble.threshold)
+    return average(members, ensemble_threshold(thresholds))

@@ -170,7 +170,9 @@ def test_a_disk_that_fills_up_leaves_the_old_files(
     assert _content(out) == before
 
 
-def _write_answers(folder: Path, made: ReportRecord, seed: int, refit: bool, *names: str) -> None:
+def _write_answers(
+    folder: Path, made: ReportRecord, seed: int, refit: bool, *names: str, threshold: float = 0.5
+) -> None:
     """Networks below ``folder`` that answered both splits, trained as the report's but for ``refit``."""
     (folder / "answers").mkdir(parents=True)
     networks, files = {}, {}
@@ -182,7 +184,7 @@ def _write_answers(folder: Path, made: ReportRecord, seed: int, refit: bool, *na
         assert file is not None
         training = file.card["training"] | {"refit": refit}
         sha256 = file_sha256(folder / name / "model.onnx")
-        networks[name] = replace(file, sha256=sha256, card=file.card | {"training": training})
+        networks[name] = replace(file, sha256=sha256, card=file.card | {"training": training, "threshold": threshold})
         for split in ("test", "external"):
             files[f"predictions_{split}_{name}.csv"] = _predictions(seed + k, split).to_csv().encode()
     for name, data in files.items():
@@ -218,6 +220,18 @@ def test_networks_for_people_never_seen_answer_every_split_but_test(artifacts: P
     assert alone.keys() == plain.keys() | {"history_resnet50_unseen.csv"}
     changed = {name for name, data in plain.items() if alone[name] != data}
     assert changed == {"external_resnet50.csv", "external_ensemble.csv"}
+
+
+def test_the_ensemble_decides_by_the_thresholds_of_those_who_speak(artifacts: Path, tmp_path: Path) -> None:
+    made = load_record(artifacts / "report")
+    _write_answers(artifacts / "unseen", made, 60, False, "resnet18", "resnet50", threshold=0.02)
+    found = _content(publish(Publish(artifacts, tmp_path / "course", unseen=artifacts / "unseen")))
+    threshold = (0.02 + 0.02 + made.networks["resnet152"].threshold) / 3
+    rows = [*csv.DictReader(found["external_ensemble.csv"].decode().splitlines())]
+    assert [int(row["label"]) for row in rows] == [int(float(row["probability"]) >= threshold) for row in rows]
+    assert any(threshold <= float(row["probability"]) < 0.5 for row in rows)  # else any threshold would do
+    rows = [*csv.DictReader(found["predictions_ensemble.csv"].decode().splitlines())]
+    assert [int(row["label"]) for row in rows] == [int(float(row["probability"]) >= 0.5) for row in rows]
 
 
 def test_without_people_never_seen_there_is_nothing_for_their_networks_to_answer(tmp_path: Path) -> None:
