@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from build_shards.preprocess import MINIMUM_CELL
 from contract.errors import UserError
 from contract.model_card import ModelCard
 from contract.recipe import Recipe
@@ -23,8 +24,9 @@ def to_raw(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
     but the box are NaN. Raises ``UserError`` for a stain normalisation that is not written in ONNX.
     """
     g = GraphBuilder()
-    _preprocess(g, card.recipe)
-    found = g.op("Cast", g.reduce("ReduceMax", g.cast("images", np.int32), 0, 1, 2, 3), to=TensorProto.BOOL)
+    enough = _preprocess(g, card.recipe)
+    stored = g.cast(g.reduce("ReduceMax", g.cast("images", np.int32), 0, 1, 2, 3), np.bool_)
+    found = g.op("And", enough, stored)
     nodes = [_renamed(node) for node in model.graph.node]
     made = len(g.nodes)
     for name in OUTPUTS:
@@ -57,8 +59,8 @@ def preprocess_graph(recipe: Recipe) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
 
 
-def _preprocess(g: GraphBuilder, recipe: Recipe) -> None:
-    """From ``image`` to ``images`` and ``box``."""
+def _preprocess(g: GraphBuilder, recipe: Recipe) -> str:
+    """From ``image`` to ``images`` and ``box``; returns the name of a bool: whether that many pixels are a cell."""
     if recipe.stain not in STAINS:
         raise UserError(f"stain {recipe.stain}: not supported in model.raw.onnx: only {', '.join(STAINS)} are")
     columns = g.op("Transpose", "image", perm=[1, 2, 0])
@@ -72,6 +74,8 @@ def _preprocess(g: GraphBuilder, recipe: Recipe) -> None:
     resize(g, columns, covered, box, recipe, "images")
     corners = [g.op("Unsqueeze", value, integer(0).reshape(1)) for value in (box.left, box.top, box.side, box.side)]
     g.op("Concat", *corners, axis=0, name="box")
+    pixels = g.reduce("ReduceSum", g.cast(g.cast(covered, np.bool_), np.float32), 0, 1)
+    return g.op("GreaterOrEqual", pixels, single(MINIMUM_CELL))
 
 
 def _renamed(node: onnx.NodeProto) -> onnx.NodeProto:

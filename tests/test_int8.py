@@ -11,6 +11,7 @@ import torch
 from onnx import numpy_helper
 
 from build_shards.preprocess import preprocess, read_image
+from contract.errors import UserError
 from contract.manifest import load_manifest
 from contract.model_card import ModelCard
 from contract.shard_reader import SplitReader
@@ -196,6 +197,26 @@ def test_raw_file_agrees_with_builder_and_network_and_the_predictor_runs_it(
         raw, float32, replace(card, temperature=card.temperature / 50), valid, logits[:, ::-1], synthetic_data
     )
     assert not swapped.passed
+
+
+@pytest.mark.parametrize(("side", "pixels", "refused"), [(4, 15, True), (4, 16, False), (40, 15, True), (1, 1, True)])
+def test_the_raw_file_refuses_as_many_pixels_as_the_builder_does(
+    side: int, pixels: int, refused: bool, graph: onnx.ModelProto, card: ModelCard, tmp_path: Path
+) -> None:
+    boxed = replace(card, recipe=replace(card.recipe, crop="box"))  # which enlarges a speck to a whole image
+    path = tmp_path / "model.raw.onnx"
+    path.write_bytes(finish(to_raw(graph, boxed), boxed, "raw"))
+    image = np.zeros((90, 90, 3), np.uint8)
+    rows, columns = np.divmod(np.arange(pixels), side)
+    image[30 + rows, 20 + columns] = (0, 7, 0)
+    predictor = Predictor(path, "cpu")
+    if refused:
+        with pytest.raises(UserError, match="fewer than 16 are no cell"):
+            preprocess(image, boxed.recipe, "cell")
+        with pytest.raises(UserError, match="finds no cell in the image, or too small a one"):
+            predictor.predict_raw(image)
+    else:
+        assert predictor.predict_raw(image).box == preprocess(image, boxed.recipe, "cell").box
 
 
 def test_card_text_names_what_a_user_must_know(card: ModelCard, graph: onnx.ModelProto, tmp_path: Path) -> None:
