@@ -5,6 +5,7 @@ malice: whoever changes a file on purpose can seal it again, so a reader checks 
 """
 
 import hashlib
+from typing import Any
 
 from contract.errors import UserError
 
@@ -32,6 +33,22 @@ def check_seal(data: bytes, source: str) -> None:
         raise UserError(f"{source}: has no seal: it was not made by `make export`, or it is damaged")
     if data[start : start + len(UNSEALED)] != _digest(data, start).encode():
         raise UserError(f"{source}: damaged: its bytes are not those that were sealed; export it again (make export)")
+
+
+def external_tensor(message: Any) -> str | None:
+    """The name of the first tensor that lies in another file, anywhere in a parsed model; None where there is none.
+
+    ``message`` is one of protobuf's. Initialisers are not alone: an attribute of a node may hold tensors, dense and
+    sparse, and graphs with more of them.
+    """
+    if message.DESCRIPTOR.full_name == "onnx.TensorProto" and (message.data_location or message.external_data):
+        return str(message.name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                if (found := external_tensor(part)) is not None:
+                    return found
+    return None
 
 
 def _digest_place(data: bytes) -> int | None:

@@ -3,7 +3,6 @@
 Every rule is checked on the parsed file by ``onnx``; ``onnxruntime`` sees only what passed.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from onnx import AttributeProto, TensorProto
 from contract.errors import UserError
 from contract.files import read_bytes
 from contract.model_card import METADATA_KEY, ModelCard
-from contract.model_file import DIGEST_KEY, check_seal
+from contract.model_file import DIGEST_KEY, check_seal, external_tensor
 
 LARGEST_FILE = 1 << 30  # bytes; four times the largest network
 OPSETS = (18,)
@@ -92,18 +91,9 @@ def _check_operators(model: onnx.ModelProto, source: str) -> None:
             raise UserError(f"{source}: the operator {node.domain}.{node.op_type} is not a standard one")
         if any(attribute.type in GRAPHS for attribute in node.attribute):
             raise UserError(f"{source}: the operator {node.op_type} holds a graph of its own: none here does")
-    for tensor in _tensors(model.graph):
-        if tensor.data_location != TensorProto.DEFAULT or tensor.external_data:
-            raise UserError(f"{source}: the tensor {tensor.name!r} lies in another file: external data is refused")
-
-
-def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
+    outside = external_tensor(model)
+    if outside is not None:
+        raise UserError(f"{source}: the tensor {outside!r} lies in another file: external data is refused")
 
 
 def _read_card(model: onnx.ModelProto, source: str) -> ModelCard:

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from contract.errors import UserError
+from contract.model_file import external_tensor
 from train.normalise import Normalise
 from train.resnet import ResNet
 
@@ -26,9 +27,9 @@ def folded_weights(model: onnx.ModelProto) -> Folded:
 
     Raises ``UserError`` where a tensor is missing, or lies in another file.
     """
-    for tensor in model.graph.initializer:
-        if tensor.data_location != onnx.TensorProto.DEFAULT or tensor.external_data:
-            raise UserError(f"the tensor {tensor.name!r} lies in another file: external data is refused")
+    outside = external_tensor(model)
+    if outside is not None:
+        raise UserError(f"the tensor {outside!r} lies in another file: external data is refused")
     tensors = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in model.graph.initializer}
     makers = {output: node for node in model.graph.node for output in node.output}
     found: Folded = {}

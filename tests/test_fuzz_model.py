@@ -139,6 +139,13 @@ def external_in_an_attribute(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("Constant", [], ["x"], value=tensor))
 
 
+def external_in_a_sparse_attribute(model: onnx.ModelProto) -> None:
+    values = TensorProto(name="values", data_type=1, dims=[1], data_location=TensorProto.EXTERNAL)
+    values.external_data.add(key="location", value="weights.bin")
+    sparse = helper.make_sparse_tensor(values, helper.make_tensor("indices", TensorProto.INT64, [1], [0]), [2])
+    model.graph.node.append(helper.make_node("Constant", [], ["x"], sparse_value=sparse))
+
+
 def custom_domain(model: onnx.ModelProto) -> None:
     model.opset_import.append(helper.make_opsetid("com.example", 1))
 
@@ -183,6 +190,7 @@ def missing_node(model: onnx.ModelProto) -> None:
 REFUSED = {
     external: "external data is refused",
     external_in_an_attribute: "external data is refused",
+    external_in_a_sparse_attribute: "the tensor 'values' lies in another file: external data is refused",
     custom_domain: "opsets ai.onnx 18, com.example 1",
     custom_operator: "the operator com.example.Cast is not a standard one",
     subgraph: "holds a graph of its own",

@@ -170,9 +170,16 @@ def test_a_graph_without_its_tensors_is_refused(network: ResNet, trained: ModelC
         folded_weights(graph)
 
 
-def test_external_data_is_refused(network: ResNet, trained: ModelCard) -> None:
+@pytest.mark.parametrize("place", ["initializer", "attribute"])
+def test_external_data_is_refused(place: str, network: ResNet, trained: ModelCard) -> None:
     graph = translate(network, trained)
-    graph.graph.initializer[0].external_data.add(key="location", value="weights.bin")
+    if place == "attribute":
+        tensor = onnx.helper.make_tensor("one", onnx.TensorProto.FLOAT, [1], [1])
+        graph.graph.node.append(onnx.helper.make_node("Constant", [], ["unused"], value=tensor))
+        tensor = graph.graph.node[-1].attribute[0].t
+    else:
+        tensor = graph.graph.initializer[0]
+    tensor.external_data.add(key="location", value="weights.bin")
     with pytest.raises(UserError, match="lies in another file: external data is refused"):
         folded_weights(graph)
 
