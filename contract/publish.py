@@ -67,6 +67,25 @@ def publish_text(path: Path, text: str) -> None:
     publish_bytes(path, text.encode())
 
 
+def publish_together(folder: Path, files: dict[str, bytes], index: str | None = None) -> None:
+    """Write all files into a folder beside their places first, then rename: a full disk changes nothing that was there.
+
+    ``index``, the last of them, speaks of the others: the old one is removed before the first is replaced. Raises
+    ``UserError`` where the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".publish-", dir=folder) as staging:
+            for name, data in files.items():
+                publish_bytes(Path(staging) / name, data)
+            if index is not None:
+                remove(folder / index)
+            for name in files:
+                (Path(staging) / name).replace(folder / name)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
+
+
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes; raises ``UserError`` where it cannot be read."""
     try:

@@ -93,15 +93,18 @@ def classify(cell: CellImage, networks: Networks, source: str) -> Classified:
     """
     began = time.perf_counter()
     crops: dict[Recipe, Crop] = {}
+    judged: set[tuple[Recipe, str]] = set()  # by the range of which training cells
     opinions, found = {}, [Concern("format", note) for note in cell.notes]
     classes = next(iter(networks.predictors.values())).card.classes
     for arch, predictor in networks.predictors.items():
         card = predictor.card
         if card.recipe not in crops:
             crops[card.recipe] = preprocess(cell.pixels, card.recipe, source)
+        if (card.recipe, card.manifest_digest) not in judged:
+            judged.add((card.recipe, card.manifest_digest))
             told = {concern.kind for concern in found}  # by another recipe, whose digits differ a little
-            judged = concerns(cell.pixels, crops[card.recipe], networks.ranges[card.manifest_digest])
-            found += [concern for concern in judged if concern.kind not in told]
+            new = concerns(cell.pixels, crops[card.recipe], networks.ranges[card.manifest_digest])
+            found += [concern for concern in new if concern.kind not in told]
         opinions[arch] = _ask(predictor, crops[card.recipe].image)
     return Classified(
         crop=next(iter(crops.values())).image,

@@ -50,10 +50,17 @@ def demo(command: Demo) -> list[Path]:
     console.print(_table(found, networks, opened))
     for path, classified in found.items():
         for concern in classified.concerns:
-            console.print(f"[bold]![/] {escape(path.name)}: {escape(concern.text)}", highlight=False, soft_wrap=True)
+            console.print(
+                f"[bold]![/] {escape(shown(path.name))}: {escape(concern.text)}", highlight=False, soft_wrap=True
+            )
     for picture in pictures:
-        print(picture)
+        print(shown(picture))
     return pictures
+
+
+def shown(name: str | Path) -> str:
+    """A file's name as text: bytes that are no UTF-8 can neither be printed nor drawn."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def find_images(given: tuple[Path, ...]) -> list[Path]:
@@ -67,11 +74,7 @@ def find_images(given: tuple[Path, ...]) -> list[Path]:
         raise UserError('no image: name files or a folder, e.g. make demo IMAGES="a.bmp b.bmp"')
     found = []
     for path in given:
-        inside = (
-            sorted((p for p in path.iterdir() if p.suffix.lower() in SUFFIXES), key=_natural)
-            if path.is_dir()
-            else [path]
-        )
+        inside = _images_in(path)
         if not inside:
             raise UserError(f"{path}: no image in this folder: none ends in {', '.join(SUFFIXES)}")
         found += inside
@@ -81,6 +84,16 @@ def find_images(given: tuple[Path, ...]) -> list[Path]:
     return list(once.values())
 
 
+def _images_in(path: Path) -> list[Path]:
+    """A file itself, the images of a folder."""
+    try:
+        if not path.is_dir():
+            return [path]
+        return sorted((p for p in path.iterdir() if p.suffix.lower() in SUFFIXES), key=_natural)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
 def _natural(path: Path) -> list[tuple[int, str]]:
     """2.bmp before 10.bmp."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
@@ -88,8 +101,9 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 def _table(found: dict[Path, Classified], networks: Networks, opened: float) -> Table:
     first = next(iter(networks.predictors.values()))
+    title = f"verdict and probability of {first.card.classes[1]}; networks trained on {first.card.dataset}"
     table = Table(
-        title=f"verdict and probability of {first.card.classes[1]}; networks trained on {first.card.dataset}",
+        title=escape(title),
         title_justify="left",
         show_lines=True,
         caption=f"{first.provider}, {len(networks.predictors)} network(s) opened in {opened:.1f} s. "
@@ -104,7 +118,9 @@ def _table(found: dict[Path, Classified], networks: Networks, opened: float) -> 
     for path, c in found.items():
         kinds = "\n".join(dict.fromkeys(concern.kind for concern in c.concerns))
         opinions = [_verdict(opinion) for opinion in (*c.opinions.values(), c.ensemble)]
-        table.add_row(escape(path.name), *opinions, f"{c.milliseconds:.0f} ms", f"[bold]{kinds}[/]" if kinds else "no")
+        table.add_row(
+            escape(shown(path.name)), *opinions, f"{c.milliseconds:.0f} ms", f"[bold]{kinds}[/]" if kinds else "no"
+        )
     return table
 
 
@@ -124,5 +140,5 @@ def _draw(path: Path, classified: Classified, networks: Networks, picture: Path)
         if o.crop is not None and o.evidence is not None
     }
     dataset = next(iter(networks.predictors.values())).card.dataset
-    title = f"{path.name} (networks trained on: {dataset})"
+    title = f"{shown(path.name)} (networks trained on: {dataset})"
     draw_activation(classified.crop, maps, classified.classes, title, picture)

@@ -98,6 +98,7 @@ def draw_gallery(
 Seen = tuple[NDArray[np.uint8], NDArray[np.float32]]  # a cell [size, size, 3] RGB, the evidence for a blast [h, w]
 
 
+@matplotlib.rc_context(STYLE)
 def draw_activation(
     crop: NDArray[np.uint8], maps: dict[str, Seen], classes: tuple[str, ...], title: str, path: Path
 ) -> None:

@@ -138,9 +138,15 @@ def find_networks(artifacts: Path, archs: tuple[str, ...]) -> dict[str, Path]:
 
 
 def exported_networks(artifacts: Path, archs: tuple[str, ...]) -> dict[str, Path]:
-    """The exported networks below ``artifacts``, by architecture, as far as there are any."""
+    """The exported networks below ``artifacts``, by architecture, as far as there are any.
+
+    Raises ``UserError`` for a folder that may not be entered.
+    """
     paths = {arch: artifacts / arch / "model.onnx" for arch in archs}
-    return {arch: path for arch, path in paths.items() if path.is_file()}
+    try:
+        return {arch: path for arch, path in paths.items() if path.is_file()}
+    except OSError as error:
+        raise UserError(f"{artifacts}: cannot be read: {error.strerror}") from None
 
 
 def _open_session(file: ModelFile, device: str, threads: int, source: str) -> onnxruntime.InferenceSession:

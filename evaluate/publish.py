@@ -5,7 +5,6 @@ Everything is read and checked before the first file is written; all are written
 
 import hashlib
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from contract.baseline import CARD
 from contract.baseline import NAME as BASELINE
 from contract.errors import UserError
 from contract.files import read_bytes
-from contract.publish import publish_bytes
+from contract.publish import publish_together
 from evaluate.answer_tables import HEADER, published, submission
 from evaluate.paper import check_history
 from evaluate.predictions import read_predictions
@@ -102,19 +101,8 @@ def _answers(record: ReportRecord, report: Path, name: str) -> dict[str, bytes]:
 
 
 def _swap(files: dict[str, bytes], out: Path) -> None:
-    """Write all files into a folder beside their places first: a full disk changes nothing that was there.
-
-    Then remove what an older report had, of columns and of splits that this one has not.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".publish-", dir=out) as staging:
-            for name, data in files.items():
-                publish_bytes(Path(staging) / name, data)
-            for name in files:
-                (Path(staging) / name).replace(out / name)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+    """Write all files, then remove what an older report had, of columns and of splits that this one has not."""
+    publish_together(out, files)
     for path in [path for path in out.iterdir() if path.name not in files and _is_ours(path)]:
         path.unlink()
 

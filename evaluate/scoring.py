@@ -110,8 +110,11 @@ def build_record(
 
 
 def _histories(networks: dict[str, Network], artifacts: Path) -> dict[str, tuple[EpochAccuracy, ...]]:
+    """Of the networks that have one; a refit's has no testing phase, and is left out."""
     found = {}
     for name, network in networks.items():
+        if network.file is not None and network.file.card["training"].get("refit"):
+            continue
         path = artifacts / name / "history.csv"
         if path.is_file():
             found[name] = read_history(path)

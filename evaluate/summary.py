@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from contract.baseline import NAME as BASELINE
@@ -23,7 +24,8 @@ def print_summary(command: Summary) -> None:
     """Print scores, notes and paths; raises ``UserError`` where there is no report yet."""
     folder = command.artifacts / "report"
     record = load_record(folder)
-    table = Table(title=f"{record.dataset.name}: {record.dataset.split}, n = {record.dataset.n}", title_justify="left")
+    title = f"{record.dataset.name}: {record.dataset.split}, n = {record.dataset.n}"
+    table = Table(title=escape(title), title_justify="left")
     kind = record.bootstrap.drawn if record.bootstrap.clusters > 1 else "images"
     for column in ("network", "accuracy", f"95 % ({kind})", "sens.", "spec.", "weighted F1", "AUROC"):
         table.add_column(column, justify="left" if column == "network" else "right", no_wrap=True)

@@ -72,9 +72,10 @@ def probabilities(logits: Logits, temperature: float) -> NDArray[np.float64]:
 def choose_threshold(probability: NDArray[np.float64], labels: Labels, point: OperatingPoint) -> float:
     """The threshold of an operating point, half way between two probabilities so that rounding moves no cell over it.
 
+    Where ``evaluate`` decides, probabilities are float32: two that are one number there have no threshold between them.
     "balanced" has the largest mean of sensitivity and specificity, and of equals the one nearest to 0.5; a sensitivity
     has the largest threshold that reaches it. Raises ``UserError`` where a class is absent, so that neither exists, and
-    where no threshold above zero reaches the sensitivity: a blast's probability is exactly zero.
+    where no threshold reaches the sensitivity: a blast's probability is zero, or a normal cell's among them the same.
     """
     if point.name == "default 0.5":
         return 0.5
@@ -82,6 +83,7 @@ def choose_threshold(probability: NDArray[np.float64], labels: Labels, point: Op
         raise UserError(f"--operating-point {point.name}: the validation split has one class only")
     edges = np.unique(np.concatenate([[0.0, 1.0], probability]))
     thresholds = (edges[1:] + edges[:-1]) / 2
+    thresholds = thresholds[thresholds.astype(np.float32) > edges[:-1].astype(np.float32)]
     blasts, normals = np.sort(probability[labels == 1]), np.sort(probability[labels == 0])
     sensitivity = 1 - np.searchsorted(blasts, thresholds) / len(blasts)
     specificity = np.searchsorted(normals, thresholds) / len(normals)

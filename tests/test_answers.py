@@ -66,8 +66,11 @@ def test_no_report_scores_it_on_cells_that_it_learned(split: str, copied: Path, 
 
 def test_it_may_be_scored_on_cells_of_other_data(learned: ModelCard, shards: Path, tmp_path: Path) -> None:
     write_network(tmp_path, replace(learned, training=learned.training | {"source_digest": "f" * 64}), 3)
+    (tmp_path / "resnet18" / "history.csv").write_text("epoch,train_accuracy,valid_accuracy\n1,0.9,nan\n")
     report(Report(shards=(shards,), artifacts=tmp_path, device="cpu", workers=1))
-    assert load_record(tmp_path / "report").networks["resnet18"].scores.accuracy.value is not None
+    record = load_record(tmp_path / "report")
+    assert record.networks["resnet18"].scores.accuracy.value is not None
+    assert record.history == {}  # a refit has no testing phase to draw
 
 
 def test_answers_are_those_that_a_report_would_give(

@@ -144,13 +144,14 @@ def test_of_equally_balanced_thresholds_the_one_nearest_to_a_half_is_chosen() ->
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=SEEDS, name=st.sampled_from(["balanced", "0.95", "1"]))
-def test_single_precision_moves_no_cell_over_the_threshold(seed: int, name: str) -> None:
-    logits, labels = drawn(seed, n=400)
-    probability = probabilities(logits, fit_temperature(logits, labels))
+@given(seed=SEEDS, name=st.sampled_from(["balanced", "0.5", "0.95", "1"]), confidence=st.sampled_from([1, 5, 12]))
+def test_single_precision_moves_no_cell_over_the_threshold(seed: int, name: str, confidence: int) -> None:
+    logits, labels = drawn(seed, n=400)  # multiplied, many probabilities are 1 in single precision
+    probability = probabilities(confidence * logits, fit_temperature(logits, labels))
     threshold = choose_threshold(probability, labels, read_operating_point(name))
     rounded = probability.astype(np.float32) >= np.float32(threshold)
     assert np.array_equal(rounded, probability >= threshold)
+    assert 0 < threshold < 1
 
 
 def test_default_threshold_is_a_half_whatever_the_cells() -> None:

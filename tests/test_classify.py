@@ -83,6 +83,25 @@ def test_a_concern_is_told_once_however_many_recipes_there_are(three: Path, shar
     assert classify(CellImage(pixels, ()), networks, "cell").concerns == tuple(each[0])
 
 
+@pytest.mark.parametrize("order", [("resnet18", "resnet50"), ("resnet50", "resnet18")])
+def test_every_network_s_training_cells_are_looked_at(
+    order: tuple[str, str], three: Path, shards: Path, synthetic_data: Path, tmp_path: Path
+) -> None:
+    # Of one recipe, but of other shards: the cell is unlike those of the one, whichever comes first.
+    card = Predictor(three / "resnet18" / "model.onnx", "cpu", 1).card
+    write_network(tmp_path, dataclasses.replace(card, arch=order[0]), 1)
+    write_network(tmp_path, dataclasses.replace(card, arch=order[1], manifest_digest="b" * 64), 2)
+    networks = open_networks(tmp_path, (shards,), "cpu", 1, int8=False)
+    known = networks.ranges[card.manifest_digest]
+    assert known is not None
+    known = networks.ranges[card.manifest_digest] = dataclasses.replace(known, area=(1.0, 450.0**2), distance=1e9)
+    image = read_cell(synthetic_data / "synthetic" / "valid" / "1.bmp")
+    networks.ranges["b" * 64] = known
+    assert classify(image, networks, "cell").concerns == ()
+    networks.ranges["b" * 64] = dataclasses.replace(known, area=(1.0, 2.0))
+    assert [concern.kind for concern in classify(image, networks, "cell").concerns] == ["size"]
+
+
 def test_the_ensemble_averages_probabilities_and_thresholds(
     three: Path, shards: Path, synthetic_data: Path, tmp_path: Path
 ) -> None:

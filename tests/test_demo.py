@@ -1,14 +1,19 @@
 """The demonstration in the terminal: which images it takes, in which order, and what it says of them."""
 
+import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from two_networks import write_network
 
 from contract.errors import UserError
+from contract.model_card import ModelCard
 from evaluate.demo import Demo, demo, find_images
+from evaluate.predictor import exported_networks
 
 WriteImage = Callable[[Path, np.ndarray], Path]
 
@@ -24,6 +29,39 @@ def test_a_folder_is_taken_in_the_order_of_its_numbers_and_what_is_unlike_is_sai
     assert 0 < shown.index("9.bmp") < shown.index("10.bmp")
     assert shown.count("no black background: 100% of the image's edge") == 2
     assert not (exported / "demo").exists()
+
+
+@pytest.mark.parametrize("name", [b"cell $1_{x and $2.bmp", b"caf\xe9.bmp", b"[red]a[bold].bmp"])
+def test_an_image_may_have_any_name(
+    name: bytes, exported: Path, shards: Path, synthetic_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    shutil.copy(synthetic_data / "synthetic" / "valid" / "1.bmp", path)
+    shutil.copytree(exported / "resnet18", tmp_path / "networks" / "resnet18")
+    (picture,) = demo(Demo((path,), tmp_path / "networks", (shards,), device="cpu"))
+    assert picture.is_file()
+    assert name.decode(errors="replace").split(".")[0].split()[0] in capfd.readouterr().out
+
+
+def test_brackets_in_the_name_of_the_cells_are_no_markup(
+    card: ModelCard, shards: Path, synthetic_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_network(tmp_path, replace(card, dataset="cells [fold 1] [/]"), 1)
+    image = synthetic_data / "synthetic" / "valid" / "1.bmp"
+    demo(Demo((image,), tmp_path, (shards,), device="cpu", pictures=False))
+    assert "networks trained on cells [fold 1] [/]" in " ".join(capsys.readouterr().out.split())
+
+
+def test_folders_that_may_not_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    for name in ("iterdir", "is_file"):
+        monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(UserError, match=rf"{tmp_path}: cannot be read: Permission denied"):
+        find_images((tmp_path,))
+    with pytest.raises(UserError, match=rf"{tmp_path}: cannot be read: Permission denied"):
+        exported_networks(tmp_path, ("resnet18",))
 
 
 def test_files_and_folders_mix_and_keep_their_order(tmp_path: Path, write_image: WriteImage) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import UserError
-from contract.publish import file_sha256, publish_bytes, publish_text, publishing, text_sha256
+from contract.publish import file_sha256, publish_bytes, publish_text, publish_together, publishing, text_sha256
 
 
 def fail_while_publishing(path: Path, error: BaseException) -> None:
@@ -64,6 +64,33 @@ def test_a_file_that_the_disk_has_no_room_for_is_refused_in_one_line(tmp_path: P
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+def test_files_together_are_all_new_or_all_old_where_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = ({name: f"{age} {name}".encode() for name in ("a", "b", "index")} for age in ("old", "new"))
+    publish_together(tmp_path / "out", old, "index")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: fail(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(UserError, match="cannot be written: No space left on device"):
+            publish_together(tmp_path / "out", new, "index")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == old
+    publish_together(tmp_path / "out", new, "index")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == new
+
+
+def test_an_index_does_not_outlive_what_it_speaks_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_together(tmp_path, {"a": b"old", "b": b"old", "index": b"old"}, "index")
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda p, to: fail(KeyboardInterrupt()) if to.name == "b" else replace(p, to))
+    with pytest.raises(KeyboardInterrupt):
+        publish_together(tmp_path, {"a": b"new", "b": b"new", "index": b"new"}, "index")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"new", "b": b"old"}
 
 
 def test_hashing_a_missing_file_is_refused_by_name(tmp_path: Path):

@@ -164,7 +164,7 @@ def test_a_disk_that_fills_up_leaves_the_old_files(
             raise OSError(28, "No space left on device")
         path.write_bytes(data)
 
-    monkeypatch.setattr("evaluate.publish.publish_bytes", full)
+    monkeypatch.setattr("contract.publish.publish_bytes", full)
     with pytest.raises(UserError, match="No space left"):
         publish(Publish(artifacts, out))
     assert _content(out) == before
