@@ -83,7 +83,7 @@ def _read_subjects(folder: Path) -> tuple[dict[str, str], tuple[tuple[str, str],
     Its optional column ``original`` may name several archive files of one image, joined by ``|``.
     """
     csv = folder / "subjects.csv"
-    if not csv.exists():
+    if not csv.exists() and not csv.is_symlink():  # a link to nowhere is a mistake, not a dataset without subjects
         return {}, ()
     table = _read_csv(csv, ("Path", "subject"))
     subjects = zip(map(_normal, table["Path"]), table["subject"], strict=True)

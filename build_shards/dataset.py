@@ -100,6 +100,9 @@ def cell_file(root: Path, written: str, source: str) -> Path:
 
 
 def natural(text: str) -> tuple[str | int, ...]:
-    """Sort key that puts 2 before 10 and H2 before H10; text and numbers alternate, so keys always compare."""
+    """Sort key that puts 2 before 10 and H2 before H10; text and numbers alternate, so keys always compare.
+
+    Other texts have other keys: of 1 and 01, which are one number, the text decides.
+    """
     parts = re.split(r"([0-9]+)", text)
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))
+    return (*(int(part) if i % 2 else part for i, part in enumerate(parts)), -1, text)

@@ -45,7 +45,7 @@ def _source_difference(dataset: Dataset, folder: Path, manifest: Manifest, worke
         return listed
     changed = content_difference(dataset, recorded, workers)
     if changed is None and manifest.source_digest != dataset.digest:
-        return "the order of the cells, or the IDs of a submission"
+        return "the order of the cells, who is one person, or the IDs of a submission"
     return changed
 
 

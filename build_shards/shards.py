@@ -151,16 +151,25 @@ def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skip
     texts |= {INFO: _info_json(manifest), NAME: manifest.to_json()}
     for name, text in texts.items():
         publish_text(staging / name, text)  # the last bytes written: from here on files are only renamed
+    links = {shard.name: _linked(staging / shard.name) for shard in manifest.shards}
     for path in old:
         path.unlink(missing_ok=True)
-    for shard in manifest.shards:
-        link = staging / f"{shard.name}.link"
-        link.unlink(missing_ok=True)
-        os.link(staging / shard.name, link)
-        os.replace(link, folder / shard.name)
+    for name, link in links.items():
+        os.replace(link, folder / name)
     (folder / SKIPPED).unlink(missing_ok=True)
     for name in texts:
         os.replace(staging / name, folder / name)
+
+
+def _linked(path: Path) -> Path:
+    """A second name of a file, beside it; a copy where the file system has no hard links."""
+    link = path.with_name(f"{path.name}.link")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:
+        shutil.copyfile(path, link)
+    return link
 
 
 def _listed(folder: Path) -> list[Path]:

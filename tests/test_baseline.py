@@ -143,6 +143,24 @@ def test_folders_that_are_not_different_folds_of_one_split_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("seed", "recipe", "words"),
+    [(7, Recipe(size=48), "two folds hold out "), (0, Recipe(size=48, crop="box"), "not another fold of")],
+)
+def test_folds_of_another_seed_or_recipe_would_hold_cells_out_twice(
+    seed: int, recipe: Recipe, words: str, folds: tuple[Path, ...], tmp_path: Path
+) -> None:
+    part = split_dataset(
+        read_dataset(folds[0].parent / "data"),
+        SplitChoice("identity", folds=2, fold=2, seed=seed),
+        lambda _: dict.fromkeys(("S000", "S001"), "S000+S001"),
+    )
+    build(part, recipe, tmp_path / "other", workers=1, force=False)
+    with pytest.raises(UserError, match=words):
+        run(Config(shards=(folds[0], tmp_path / "other"), artifacts=tmp_path / "artifacts"))
+    assert not (tmp_path / "artifacts").exists()
+
+
 def test_a_changed_shard_is_refused(shards: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(shards, tmp_path / "shards")
     with (folder / "train-000000.tar").open("r+b") as file:

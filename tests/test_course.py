@@ -72,6 +72,14 @@ def test_subjects_reach_cells_however_the_path_is_spelled(write_course):
     assert subjects["./cells/1.bmp"] is None
 
 
+def test_a_link_to_no_subjects_is_refused_and_not_taken_for_none(write_course):
+    folder = write_course()
+    (folder / "subjects.csv").unlink(missing_ok=True)
+    (folder / "subjects.csv").symlink_to(folder / "nowhere.csv")
+    with pytest.raises(UserError, match=r"subjects\.csv: "):
+        read_course(folder)
+
+
 def test_a_subject_that_is_left_blank_is_unknown(write_course):
     # An empty name taken for a person would make one person of all unknown ones.
     text = "Path,subject\n./cells/0.bmp,\n./cells/3.bmp,\n"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from build_shards.dataset import Dataset, cell_file, read_dataset
+from build_shards.dataset import Dataset, cell_file, natural, read_dataset
 from contract.errors import UserError
 
 
@@ -75,6 +75,13 @@ def test_a_linked_folder_that_leads_outside_is_refused(tmp_path: Path):
 def test_a_path_without_a_file_is_refused(tmp_path: Path, written: str):
     with pytest.raises(UserError, match=r"t\.csv, line 2: .*no such file"):
         cell_file(tmp_path, written, "t.csv, line 2")
+
+
+def test_names_of_one_number_have_an_order_that_does_not_depend_on_chance():
+    names = ["H10", "H2", "01", "1", "001", "10", "2", "2a3", "2a"]
+    wanted = ["001", "01", "1", "2", "2a", "2a3", "10", "H2", "H10"]
+    for shift in range(len(names)):
+        assert sorted(names[shift:] + names[:shift], key=natural) == wanted
 
 
 def test_the_digest_sees_every_part_of_the_source_list(write_course):

@@ -195,6 +195,23 @@ def test_signal_that_ends_the_workers_too_leaves_a_checkpoint(
     assert_same(end_of(tmp_path), uninterrupted)
 
 
+def test_signal_that_ends_the_workers_of_validation_too_leaves_a_checkpoint(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
+) -> None:
+    def batches(run: Run) -> Iterator[Any]:
+        yield next(iter(valid_batches(run)))
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise UserError("a worker of the loader was killed (SIGTERM) here")
+
+    valid_batches = Run.valid_batches
+    monkeypatch.setattr(Run, "valid_batches", batches)
+    with pytest.raises(StoppedError, match=f"stopped by SIGTERM after step {STEPS} of {STEPS} of epoch 1"):
+        train_network(config_of(shards, tmp_path))
+    monkeypatch.setattr(Run, "valid_batches", valid_batches)
+    train_network(config_of(shards, tmp_path, resume=True))
+    assert_same(end_of(tmp_path), uninterrupted)
+
+
 def test_worker_that_dies_of_itself_is_no_signal(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def dead(_: Run, __: Phase) -> Iterator[Any]:
         raise UserError("a worker of the loader was killed (SIGKILL) here")

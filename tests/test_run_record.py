@@ -14,7 +14,9 @@ from contract.manifest import Manifest
 from train.config import Config
 from train.history import read_history
 from train.loop import train as train_network
+from train.run import Run
 from train.run_record import command_of
+from train.versions import versions
 
 
 def test_records_say_what_is_needed_to_repeat_the_run(
@@ -58,6 +60,15 @@ def test_threads_are_those_asked_for_and_the_record_says_so(
         torch.set_num_threads(before)
     assert record["threads"] == other
     assert record["command"].endswith(f"--device cpu --threads {other} --no-amp")
+
+
+def test_a_checkpoint_names_the_code_that_trains_and_not_a_later_commit(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
+    run = Run(Config(shards=shards, artifacts=tmp_path, device="cpu"))
+    monkeypatch.setattr(train.run, "versions", lambda: {"commit": "made while it trains"})
+    assert run.card().versions == versions()
 
 
 @pytest.mark.parametrize(

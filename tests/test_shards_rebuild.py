@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,32 @@ def test_force_replaces_a_build_and_removes_its_shards(write_course, tmp_path: P
     assert built
     assert manifest == load_manifest(folder)
     assert set(contents(folder)) == {"notes.txt", NAME, INFO, *(shard.name for shard in manifest.shards)}
+
+
+def test_a_file_system_without_hard_links_holds_a_build_too(write_course, tmp_path: Path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    data = write_course()
+    build_small(data, tmp_path / "linked")
+    monkeypatch.setattr(os, "link", refuse)
+    for force in (False, True):
+        assert build_small(data, tmp_path / "copied", force=force)[1]
+        assert contents(tmp_path / "copied") == contents(tmp_path / "linked")
+
+
+def test_force_loses_nothing_where_the_new_shards_find_no_room(write_course, tmp_path: Path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    data, folder = write_course(), tmp_path / "shards"
+    build_small(data, folder)
+    before = contents(folder)
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(shutil, "copyfile", refuse)
+    with pytest.raises(UserError, match="No space left on device"):
+        build_small(data, folder, replace(SMALL, size=34), force=True)
+    assert {name: contents(folder).get(name) for name in before} == before
 
 
 @pytest.mark.parametrize("text", ["{", '{"format": 0}', ""])

@@ -1,15 +1,23 @@
 """The commands of the rooms train and export, as a user starts them."""
 
+import json
+import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_network import SmallNetwork
 
 import train.cli
+import train.loop
 import train.run
+from contract.manifest import load_manifest
+from train.resnet import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -66,6 +74,51 @@ def test_all_trains_the_three_in_turn_and_draws_their_comparison(
     assert drawn == [built]
     assert all((tmp_path / arch / name).is_file() for arch in built for name in ("best.pt", "history.csv", "run.json"))
     assert re.findall(r"^(resnet\d+) epoch 1/1", capsys.readouterr().out, re.MULTILINE) == built
+
+
+def test_networks_of_other_cells_or_splits_are_left_out_of_the_comparison_and_named(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn: list[list[str]] = []
+    monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
+    monkeypatch.setattr(train.cli, "draw_comparison", lambda histories, *_: drawn.append(list(histories)))
+    words = ["--shards", str(shards), "--artifacts", str(tmp_path), "--epochs", "1", "--device", "cpu", "--arch"]
+    for arch in ("resnet18", "resnet152"):
+        monkeypatch.setattr("sys.argv", ["train", *words, arch])
+        train.cli.main()
+    assert "without" not in capsys.readouterr().out
+    record = tmp_path / "resnet18" / "config.json"
+    record.write_text(record.read_text().replace(load_manifest(shards).source_digest, "f" * 64))
+    monkeypatch.setattr("sys.argv", ["train", *words, "resnet50"])
+    train.cli.main()
+    assert drawn == [["resnet18"], ["resnet18", "resnet152"], ["resnet50", "resnet152"]]
+    assert "accuracy.png; without resnet18, of other cells or splits\n" in capsys.readouterr().out
+
+
+def test_all_by_force_leaves_no_older_run_to_go_on_with_when_it_is_stopped(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
+    words = ["--arch", "all", "--shards", str(shards), "--artifacts", str(tmp_path), "--epochs", "1", "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", ["train", *words])
+    train.cli.main()
+    evaluate = train.loop.evaluate
+
+    def stop(*arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(train.loop, "evaluate", stop)
+    monkeypatch.setattr("sys.argv", ["train", *words, "--lr", "0.03", "--force"])
+    with pytest.raises(SystemExit):
+        train.cli.main()
+    assert [(tmp_path / arch / "last.pt").exists() for arch in ARCHITECTURES] == [True, False, False]
+    again = shlex.split(capsys.readouterr().err.partition("go on with: python -m train ")[2])
+    monkeypatch.setattr(train.loop, "evaluate", evaluate)
+    monkeypatch.setattr("sys.argv", ["train", *again])
+    train.cli.main()
+    for arch in ARCHITECTURES:
+        assert json.loads((tmp_path / arch / "run.json").read_text())["config"]["lr"] == 0.03
 
 
 def test_unknown_architecture_exits_2_and_lists_the_valid(shards: Path, tmp_path: Path) -> None:

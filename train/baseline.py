@@ -8,8 +8,9 @@ threshold is 0.5.
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -109,6 +110,7 @@ def run(config: Config) -> Record:
         trained.append(cells)
         scored.append(_predict(_labelled(folder, manifest, "valid"), manifest, model, measurer))
     together = Scored.joined(scored, [manifest.fold for manifest in manifests])
+    _refuse_twice(together.ids)
     record = Record(
         dataset=manifests[0].dataset,
         split_by=manifests[0].split_by,
@@ -163,11 +165,21 @@ def _refuse_strangers(config: Config, manifests: Sequence[Manifest]) -> None:
     first = manifests[0]
     for folder, manifest in zip(config.shards[1:], manifests[1:], strict=True):
         same = all(getattr(manifest, name) == getattr(first, name) for name in ("dataset", "split_by", "folds"))
-        if not same or not manifest.folds:
-            raise UserError(f"{folder}: not another fold of {config.shards[0]}: build both with the same --folds")
+        recipes = [replace(m.recipe, target=()) for m in (first, manifest)]  # every fold fits the stain's target anew
+        if not same or not manifest.folds or recipes[0] != recipes[1]:
+            raise UserError(
+                f"{folder}: not another fold of {config.shards[0]}: build both with the same --folds, --seed and recipe"
+            )
     folds = [manifest.fold for manifest in manifests]
     if len(set(folds)) < len(folds):
         raise UserError(f"--shards: the folds {', '.join(map(str, folds))} are not different ones")
+
+
+def _refuse_twice(ids: Sequence[str]) -> None:
+    """No manifest tells the seed that dealt the folds, but of another one they hold out some cells twice."""
+    twice = next((i for i, n in Counter(ids).items() if n > 1), None)
+    if twice is not None:
+        raise UserError(f"--shards: two folds hold out {twice}: build all of them with the same --seed and people")
 
 
 def _fit(folder: Path, manifest: Manifest, seed: int, measurer: Measurer) -> tuple[HistGradientBoostingClassifier, int]:

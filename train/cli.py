@@ -6,7 +6,8 @@ from pathlib import Path
 
 import tyro
 
-from contract.manifest import load_manifest
+from contract.manifest import Manifest, load_manifest
+from contract.publish import remove
 from train.config import Config
 from train.curves import draw_comparison
 from train.history import NAME as HISTORY
@@ -16,7 +17,8 @@ from train.loop import train
 from train.memory import keep_freed_memory
 from train.processes import Processes, joined_processes
 from train.resnet import ARCHITECTURES
-from train.run_record import command_of
+from train.resume import LAST
+from train.run_record import command_of, source_digest_of
 
 
 def main() -> None:
@@ -39,17 +41,31 @@ def expectation() -> str:
 
 
 def _train(config: Config, processes: Processes) -> None:
-    for one in _for_each_network(config, tuple(ARCHITECTURES)):
-        folder = train(one, processes)
+    networks = _for_each_network(config, tuple(ARCHITECTURES))
+    for number, one in enumerate(networks):
+        try:
+            folder = train(one, processes)
+        except StoppedError:
+            if config.force and processes.first:  # they are to be replaced: no run of before may be gone on with
+                for later in networks[number + 1 :]:
+                    remove(later.artifacts / later.arch / LAST)
+            raise
         if processes.first:
             print(f"{one.arch}: {folder}")
-    if not processes.first:
-        return
-    histories = {a: config.artifacts / a / HISTORY for a in ARCHITECTURES if (config.artifacts / a / HISTORY).is_file()}
-    picture = config.artifacts / "comparison" / "accuracy.png"
-    dataset = load_manifest(config.shards).dataset
-    draw_comparison({arch: read_history(path) for arch, path in histories.items()}, picture, dataset)
-    print(f"comparison: {picture}")
+    if processes.first:
+        _compare(config.artifacts, load_manifest(config.shards))
+
+
+def _compare(artifacts: Path, manifest: Manifest) -> None:
+    """Draw the networks that lie there together, but for those of other cells or splits, which are named."""
+    folders = {arch: artifacts / arch for arch in ARCHITECTURES if (artifacts / arch / HISTORY).is_file()}
+    others = [
+        arch for arch, folder in folders.items() if source_digest_of(folder) not in (None, manifest.source_digest)
+    ]
+    histories = {arch: read_history(folder / HISTORY) for arch, folder in folders.items() if arch not in others}
+    picture = artifacts / "comparison" / "accuracy.png"
+    draw_comparison(histories, picture, manifest.dataset)
+    print(f"comparison: {picture}" + (f"; without {', '.join(others)}, of other cells or splits" if others else ""))
 
 
 def _for_each_network(config: Config, archs: tuple[str, ...]) -> list[Config]:

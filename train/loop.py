@@ -56,7 +56,7 @@ def train_epochs(run: Run) -> None:
         while not finished(run.history, run.config):
             phase = run.phase or run.new_phase(len(run.history) + 1)
             train_epoch(run, phase, interruption)
-            scores = evaluate(run, run.ema.model, phase.size) if run.valid_split is not None else NO_SCORES
+            scores = validate(run, phase, interruption) if run.valid_split is not None else NO_SCORES
             run.history.append(row_of(run, phase, scores))
             save_epoch(run)
             show(run, writer)
@@ -114,6 +114,17 @@ def until_stopped(run: Run, phase: Phase, interruption: Interruption) -> Iterato
     except UserError:
         if not interruption.signum or run.processes.ranks > 1:
             raise
+
+
+def validate(run: Run, phase: Phase, interruption: Interruption) -> Scores:
+    """Score the averaged weights; where a signal ended the workers too, checkpoint the epoch as it is trained."""
+    try:
+        return evaluate(run, run.ema.model, phase.size)
+    except UserError:
+        if not interruption.signum or run.processes.ranks > 1:
+            raise
+    pause(run, phase, interruption)
+    raise AssertionError("a signal stops the run")
 
 
 def pause(run: Run, phase: Phase, interruption: Interruption) -> None:

@@ -55,6 +55,7 @@ class Run:
         if config.start_size and not config.start_size >= MINIMUM_SIZE:
             raise UserError(f"--start-size {config.start_size}: must be 0 (off) or at least {MINIMUM_SIZE} px")
         self.config = config
+        self.versions = versions()  # now: the checkout may have another commit when a checkpoint is written
         self.processes = processes or Processes()
         self.folder = config.artifacts / config.arch
         self.manifest: Manifest = load_manifest(config.shards)
@@ -219,6 +220,6 @@ class Run:
             seed=self.config.seed,
             epoch=best.epoch if best else 0,
             training=self.recipe | {"source_digest": self.manifest.source_digest},
-            versions=versions(),
+            versions=self.versions,
             metrics=best.metrics if best else {},
         )

@@ -21,10 +21,20 @@ def write_start_record(folder: Path, config: Config, card: ModelCard, processes:
     record = {
         **_of(config, processes),
         "manifest_digest": card.manifest_digest,
+        "source_digest": card.training["source_digest"],  # of the cells and their splits, whatever the recipe
         "seed": card.seed,
         "versions": card.versions,
     }
     publish_text(folder / START_NAME, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def source_digest_of(folder: Path) -> str | None:
+    """The digest of the cells and splits that a run was started on; None where its config.json does not tell."""
+    try:
+        found = json.loads((folder / START_NAME).read_text(encoding="utf-8"))["source_digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(found)
 
 
 def write_run_record(folder: Path, config: Config, card: ModelCard, history: list[Epoch], processes: int) -> None:
