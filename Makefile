@@ -6,8 +6,19 @@ SHARDS ?= shards
 ARTIFACTS ?= artifacts
 ARCH ?= resnet18
 
+# A name reaches what is written, so only the one that a command gives counts: WSL sets NAME to the computer's.
+ifneq (,$(findstring environment,$(origin NAME)))
+override NAME :=
+endif
+
 PY := .venv/bin/python
 SETUP := .venv/.installed
+# Whether .venv is good: its Python runs, is new enough and has its pip (not so after an upgrade of Python), and is the one
+# that this command names, if it names one.
+MINOR := -c 'import sys; print(sys.version_info[:2])'
+GOOD = $(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+  $(if $(filter command,$(origin PYTHON)), && test "`$(PY) $(MINOR)`" = "`$(PYTHON) $(MINOR)`")
+STALE := $(if $(wildcard $(SETUP)),$(shell { $(GOOD); } || echo anew))
 SETUP_DEV := .venv/.installed-dev
 NETWORKS := resnet18 resnet50 resnet152
 SYNTHETIC := artifacts/synthetic
@@ -180,10 +191,13 @@ format: $(SETUP_DEV)  ## format the code and mend what the linter can
 clean:  ## remove what `make` made from synthetic cells; shards and artifacts of real cells stay
 	rm -rf $(SYNTHETIC)
 
-$(SETUP): requirements.txt
+.PHONY: anew
+anew:
+
+$(SETUP): requirements.txt $(STALE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: Python 3.11 or newer is needed: make PYTHON=python3.11" >&2; exit 2; }
-	$(PYTHON) -m venv .venv
+	@{ $(GOOD); } || { echo '$(PYTHON) -m venv --clear .venv'; $(PYTHON) -m venv --clear .venv; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 

@@ -17,9 +17,9 @@ import typst
 
 from contract.errors import UserError
 from contract.publish import publish_bytes
-from evaluate.history import read_history
 from evaluate.paper_tables import headline, part_pictures, part_tables
-from evaluate.report_record import ReportRecord, load_record
+from evaluate.report_record import AGAIN, ReportRecord, load_record
+from evaluate.stale import check_history, check_networks
 from evaluate.words import SECTIONS, Words, read_words
 
 TITLE = "Lab 3: Leukemia Classification"
@@ -55,6 +55,9 @@ def paper(command: Paper) -> Path:
     folder = command.artifacts / "report"
     record, words = load_record(folder), read_words(command.words)
     check_history(record, command.artifacts)
+    check_networks(record, command.artifacts, may_lack=True)
+    if record.dataset.split == "train":
+        raise UserError(f"{folder}: a report on train, which the networks learned: {AGAIN}")
     fonts = typst.Fonts(font_paths=[str(command.fonts)] if command.fonts else [])
     pdf = _typeset(_content(command, record, words, fonts), record, folder, words, fonts)
     publish_bytes(folder / "report.pdf", pdf)
@@ -77,16 +80,6 @@ def _is_word(part: str) -> bool:
     """Letters of any script, and the marks that many scripts write on them."""
     kinds = [unicodedata.category(character)[0] for character in part]
     return bool(kinds) and kinds[0] == "L" and set(kinds) <= {"L", "M"}
-
-
-def check_history(record: ReportRecord, artifacts: Path) -> None:
-    """Raise ``UserError`` where a network was trained on after ``metrics.json`` was written."""
-    for arch, epochs in record.history.items():
-        path = artifacts / arch / "history.csv"
-        if path.is_file() and read_history(path) != epochs:
-            raise UserError(
-                f"{path}: not what metrics.json tells of {arch}: make the report anew (python evaluate/run.py)"
-            )
 
 
 def _content(command: Paper, record: ReportRecord, words: Words, fonts: typst.Fonts) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Everything is read and checked before the first file is written; all are written beside their places, then renamed.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from contract.errors import UserError
 from contract.files import read_bytes
 from contract.publish import publish_together
 from evaluate.answer_tables import HEADER, published, submission
-from evaluate.paper import check_history
 from evaluate.predictions import read_predictions
 from evaluate.report_record import AGAIN, ARCHS, ENSEMBLE, ReportRecord, load_record
+from evaluate.stale import check_history, check_networks
 from evaluate.stand_ins import COUNTERPART, REFIT, UNSEEN, stand_ins
 from evaluate.submission import submission_name
 
@@ -64,11 +63,8 @@ def publish(command: Publish) -> Path:
 def _refuse_stale(record: ReportRecord, artifacts: Path) -> None:
     """The report speaks of the very files that lie there."""
     check_history(record, artifacts)
+    check_networks(record, artifacts)
     for network in record.networks.values():
-        if network.file is not None:
-            path = artifacts / network.file.path
-            if hashlib.sha256(read_bytes(path, AGAIN)).hexdigest() != network.file.sha256:
-                raise UserError(f"{path}: not the file that the report is of: {AGAIN}")
         if network.baseline is not None:
             path = artifacts / BASELINE / CARD
             if read_bytes(path, AGAIN).decode(errors="replace") != network.baseline.to_json():

@@ -6,6 +6,7 @@ No text ever becomes markup of the typesetter: nodes cross as JSON, and `paper.t
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -70,7 +71,8 @@ def read_words(folder: Path) -> Words:
 
 
 def _read(path: Path, pictures: dict[str, Path]) -> list[Node]:
-    return _tree(MarkdownIt("commonmark").enable("table").parse(read_text(path)), path, pictures)
+    text = read_text(path).removeprefix("\ufeff")  # the byte-order mark of some editors is no word
+    return _tree(MarkdownIt("commonmark").enable("table").parse(text), path, pictures)
 
 
 def _tree(tokens: list[Token], path: Path, pictures: dict[str, Path]) -> list[Node]:
@@ -131,7 +133,7 @@ def _node(token: Token, path: Path, pictures: dict[str, Path]) -> Node | None:
 
 def _picture(token: Token, path: Path, pictures: dict[str, Path]) -> Node:
     """A picture of the student's: a file below the words' own folder, with words for those who cannot see it."""
-    source = str(token.attrs["src"])
+    source = unquote(str(token.attrs["src"]))  # Markdown's parser writes blanks and other letters as %20
     file = path.parent / source
     if not file.resolve().is_relative_to(path.parent.resolve()) or file.suffix.lower() not in PICTURES:
         raise UserError(f"{path}: picture {source!r}: must be a {', '.join(PICTURES)} file in {path.parent}")

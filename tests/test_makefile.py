@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,46 @@ def test_networks_for_people_never_seen_are_trainings_of_their_own() -> None:
     assert lines[1].endswith('--artifacts "a/unseen" --threads 2 --lr 1 --initial a/unseen/resnet50/best.pt')
     assert "counterpart" not in plan
     assert lines[-1].endswith('--artifacts "a" --out "docs/results/course" --unseen a/unseen')
+
+
+def test_a_name_counts_where_the_command_gives_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAME", "MyComputer")  # as WSL does
+    assert "MyComputer" not in _make("-n", "shards", "DATA=x").stdout
+    assert '--name "My cells"' in _make("-n", "shards", "DATA=x", "NAME=My cells").stdout
+    assert '--name "Ada"' in _make("-n", "handin", "STUDENT_ID=0123456", "NAME=Ada").stdout
+    assert "MyComputer" not in _make("-n", "handin", "STUDENT_ID=0123456").stdout
+
+
+def _virtual_environment(folder: Path, python: str) -> Path:
+    """A folder with the project's Makefile and a set-up that is finished, whose Python is the script ``python``."""
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copy(ROOT / name, folder)
+    (folder / ".venv" / "bin" / "python").write_text(f"#!/bin/sh\n{python}\n")
+    (folder / ".venv" / "bin" / "python").chmod(0o755)
+    (folder / ".venv" / ".installed").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("python", "words", "cleared"),
+    [
+        (f'exec "{sys.executable}" "$@"', (), False),
+        (f'exec "{sys.executable}" "$@"', (f"PYTHON={sys.executable}",), False),
+        ("exit 1", (), True),  # its Python is gone, or has no pip any more
+        ('case "$2" in *print*) echo "(3, 99)";; esac', (f"PYTHON={sys.executable}",), True),  # another is asked for
+        ('case "$2" in *print*) echo "(3, 99)";; esac', (), False),
+    ],
+)
+def test_setup_mends_a_virtual_environment_that_is_none_any_more(
+    python: str, words: tuple[str, ...], cleared: bool, tmp_path: Path
+) -> None:
+    folder = _virtual_environment(tmp_path, python)
+    done = subprocess.run(
+        ["make", "-n", "setup", *words], cwd=folder, capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert ("-m venv --clear .venv" in done.stdout) is cleared
+    assert ("pip install" in done.stdout) is cleared
 
 
 def test_folders_of_one_name_do_not_hide_targets() -> None:

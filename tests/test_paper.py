@@ -134,6 +134,16 @@ def test_faults_are_named(artifacts: Path, words: Path) -> None:
         paper(student)
     history.unlink()
     paper(student)
+    model = artifacts / "resnet152" / "model.onnx"
+    model.write_bytes(b"exported anew, with another threshold")
+    with pytest.raises(UserError, match=r"resnet152/model\.onnx: not the file that the report is of"):
+        paper(student)
+    model.unlink()
+    paper(student)
+    learned = replace(record(), dataset=replace(record().dataset, split="train"))
+    (artifacts / "report" / "metrics.json").write_text(to_json(learned))
+    with pytest.raises(UserError, match="a report on train, which the networks learned"):
+        paper(student)
     (artifacts / "report" / "metrics.json").unlink()
     with pytest.raises(UserError, match=r"metrics\.json: no such file: make the report first"):
         paper(student)

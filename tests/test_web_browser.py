@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from evaluate.classify import open_networks
 from evaluate.web import Server
@@ -126,6 +126,32 @@ def test_a_large_file_is_refused_before_it_is_sent(page: Page, tmp_path: Path) -
     _drop(page, tmp_path / "disk.bmp")
     expect(page.get_by_role("alert")).to_contain_text("at most 16777216 are read")
     assert "POST" not in sent
+
+
+def test_an_answer_to_what_was_cleared_counts_for_nothing(page: Page, synthetic_data: Path) -> None:
+    cells = [synthetic_data / "synthetic" / "valid" / f"{number}.bmp" for number in (0, 1)]
+    waiting: list[Route] = []
+    page.route("**/classify*", lambda route: waiting.append(route))  # playwright takes no bound built-in
+    page.set_input_files("#files", cells[0])
+    expect(page.get_by_role("button", name="Clear")).to_be_visible()
+    page.wait_for_function("document.querySelector('#news').textContent.startsWith('Classifying')")
+    while not waiting:
+        page.wait_for_timeout(20)
+    page.get_by_role("button", name="Clear").click()
+    with page.expect_response("**/classify*"):
+        waiting[0].continue_()
+    page.unroute("**/classify*")
+    page.wait_for_timeout(200)
+    expect(page.locator("#news")).to_have_text("Cleared.")
+    page.set_input_files("#files", cells[1])
+    expect(page.get_by_text("1 image classified.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("article")).to_have_count(1)
+
+
+def test_a_folder_is_named_as_one(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    _drop(page, tmp_path / "cells")
+    expect(page.get_by_role("alert")).to_have_text("cells: cannot be read: a folder, or changed since it was chosen")
 
 
 def test_a_phone_shows_the_whole_width(page: Page, synthetic_data: Path) -> None:

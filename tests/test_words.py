@@ -44,6 +44,11 @@ def test_blocks_and_their_nesting(tmp_path: Path) -> None:
     assert [node["kind"] for node in item["children"]] == ["paragraph", "numbers"]
 
 
+def test_a_byte_order_mark_is_no_word(tmp_path: Path) -> None:
+    assert _nodes(tmp_path, "\ufeff<!-- hint -->\n") == []
+    assert [node["kind"] for node in _nodes(tmp_path, "\ufeffwords")] == ["paragraph"]
+
+
 def test_a_comment_alone_is_no_words(tmp_path: Path) -> None:
     assert _nodes(tmp_path, "<!-- a hint\n\nover lines -->\n\nwords <!-- inside --> here") != []
     assert _nodes(tmp_path, "<!-- a hint\n\nover lines -->\n") == []
@@ -58,9 +63,18 @@ def test_a_picture_follows_its_paragraph_wherever_it_stands(tmp_path: Path) -> N
     assert list(read_words(tmp_path).pictures) == ["words-00.png", "words-01.png"]
 
 
+@pytest.mark.parametrize("name", ["圖1.png", "my picture.png", "100%.png"])
+def test_a_picture_may_have_any_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    (node,) = _nodes(tmp_path, f"![shows](<{name}>)")
+    assert node["kind"] == "picture"
+    assert list(read_words(tmp_path).pictures.values()) == [tmp_path / name]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("![x](%2e%2e/secret.png)", "must be a .png"),
         ("<script>x</script>", r"introduction\.md, line 1: '<script>"),
         ("a <b>b</b>", "HTML cannot be typeset"),
         ("![x](../secret.png)", "must be a .png"),

@@ -4,7 +4,7 @@
 const MAXIMUM_BYTES = 16 * 2 ** 20;
 const find = (id) => document.getElementById(id);
 const queue = [];
-let busy = false, done = 0, failed = 0, asked = 0, said = "";
+let busy = false, done = 0, failed = 0, asked = 0, said = "", round = 0;
 
 function element(kind, attributes = {}, ...children) {
   const made = document.createElement(kind);
@@ -62,21 +62,32 @@ function showAnswer(article, title, name, answer) {
   article.replaceChildren(head, ...concerns(answer), pictures, table(answer, name));
 }
 
+async function read(file) {
+  if (file.size > MAXIMUM_BYTES) throw new Error(`${file.name}: ${file.size} bytes: at most ${MAXIMUM_BYTES} are read`);
+  try {
+    return await file.arrayBuffer();
+  } catch {
+    throw new Error(`${file.name}: cannot be read: a folder, or changed since it was chosen`);
+  }
+}
+
 async function classify(file) {
-  const number = ++asked;
+  const number = ++asked, mine = round;
   const title = element("h3", { id: `image-${number}` }, file.name);
   const article = element("article", { "aria-labelledby": `image-${number}` }, title);
   find("results").append(element("li", {}, article));
   find("results-section").hidden = find("clear").hidden = false;
   try {
-    if (file.size > MAXIMUM_BYTES) throw new Error(`${file.name}: ${file.size} bytes: at most ${MAXIMUM_BYTES} are read`);
-    const response = await fetch(`/classify?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
+    const body = await read(file);
+    const response = await fetch(`/classify?name=${encodeURIComponent(file.name)}`, { method: "POST", body });
     const answer = await response.json();
+    if (mine !== round) return; // cleared meanwhile: nobody waits for it any more
     if (!response.ok) throw new Error(answer.error);
     showAnswer(article, title, file.name, answer);
     said = `${file.name}: ${answer.opinions.at(-1).verdict}, says the ensemble.`;
     done += 1;
   } catch (error) {
+    if (mine !== round) return;
     const lost = error instanceof TypeError ? `${file.name}: no answer: has the program in the terminal ended?` : error.message;
     article.append(element("p", { class: "problem", role: "alert" }, lost));
     failed += 1;
@@ -91,6 +102,7 @@ async function work() {
     await classify(queue.shift());
   }
   busy = false;
+  if (!done && !failed) return; // all of it was cleared
   const summary = `${done} image${done === 1 ? "" : "s"} classified${failed ? `, ${failed} refused` : ""}.`;
   find("news").textContent = done === 1 && !failed ? `${summary} ${said}` : summary;
 }
@@ -127,6 +139,7 @@ async function showNetworks() {
 find("files").addEventListener("change", (event) => { take(event.target.files); event.target.value = ""; });
 find("clear").addEventListener("click", () => {
   queue.length = done = failed = 0;
+  round += 1;
   find("results").replaceChildren();
   find("results-section").hidden = find("clear").hidden = true;
   find("news").textContent = "Cleared.";

@@ -1,0 +1,31 @@
+"""Whether a report still speaks of the networks that lie there, and of their trainings."""
+
+import hashlib
+from pathlib import Path
+
+from contract.errors import UserError
+from contract.files import read_bytes
+from evaluate.history import read_history
+from evaluate.report_record import AGAIN, ReportRecord
+
+
+def check_history(record: ReportRecord, artifacts: Path) -> None:
+    """Raise ``UserError`` where a network was trained on after ``metrics.json`` was written."""
+    for arch, epochs in record.history.items():
+        path = artifacts / arch / "history.csv"
+        if path.is_file() and read_history(path) != epochs:
+            raise UserError(
+                f"{path}: not what metrics.json tells of {arch}: make the report anew (python evaluate/run.py)"
+            )
+
+
+def check_networks(record: ReportRecord, artifacts: Path, may_lack: bool = False) -> None:
+    """Raise ``UserError`` where an exported file is another than the report is of, or, unless it may, is not there."""
+    for network in record.networks.values():
+        if network.file is None:
+            continue
+        path = artifacts / network.file.path
+        if may_lack and not path.is_file():
+            continue
+        if hashlib.sha256(read_bytes(path, AGAIN)).hexdigest() != network.file.sha256:
+            raise UserError(f"{path}: not the file that the report is of: {AGAIN}")
