@@ -214,7 +214,7 @@ def refuse_other(network: Network, manifest: Manifest, card: ModelCard, epochs: 
         f"{k} {there.get(k)}, not {v}" for k, v in {**asked, **recipe_of(network.config)}.items() if there.get(k) != v
     ]
     whole = all_epochs(network.config)
-    if not other and (inside or (epochs != whole and not network.config.patience)):
+    if not other and (inside or epochs != whole):
         other = [f"{epochs} of {whole} epochs done"]
     if other:
         raise UserError(f"{network.checkpoint}: not the network that was asked for: {'; '.join(other)}")

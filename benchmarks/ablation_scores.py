@@ -21,6 +21,7 @@ from contract.errors import UserError
 CELL = ["seed", "fold", "key"]  # which cell of which split: keys come again in every fold
 COLUMNS = {*CELL, "label", "logit", "identity", "unseen", "setting", "minutes"}
 CHUNK = 50  # draws at once
+TEXT = {"identity": str, "key": str}  # as it is written: "NA" may be a person
 LEAST = 20  # cells of an identity whose accuracy is a number of its own
 Values = dict[str, NDArray[np.float64]]  # by score
 
@@ -29,7 +30,7 @@ def read(files: Sequence[Path]) -> pd.DataFrame:
     """The predictions of all files; raises ``UserError`` for a file that is none, and for one that comes twice."""
     tables = []
     for file in files:
-        table = pd.read_csv(file, dtype={"identity": str, "key": str})
+        table = pd.read_csv(file, dtype=TEXT, keep_default_na=False, na_values=[""])
         named = NAME.fullmatch(file.name)
         if not set(table.columns) >= COLUMNS or named is None or set(table.fold) - {int(named["fold"])}:
             raise UserError(f"{file}: not predictions of benchmarks/ablation.py")

@@ -42,6 +42,7 @@ NOT_SET = {
     "initial",
     "teacher",
     "refit",  # would learn the cells that are held out
+    "patience",  # would stop by them
     "seed",
     "workers",
     "cache",

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 import tyro
 from numpy.typing import NDArray
 from rich.console import Console
@@ -29,10 +28,11 @@ from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
 from contract.command import run_command
 from contract.errors import UserError
-from contract.manifest import load_manifest
+from contract.manifest import Manifest, load_manifest
 from contract.pixels import Image, decode_pixels, encode_pixels
 from contract.recipe import Recipe
 from contract.shard_reader import SplitReader
+from evaluate.predictor import Predictor
 
 QUALITIES = (75, 90, 95)
 BORDER = np.ones((3, 3), np.uint8)
@@ -76,7 +76,7 @@ def main() -> None:
         raise UserError(f"{folder}: holds jpg: what a format loses shows on lossless shards only")
     formats = _formats(manifest.recipe)
     times = {f.name: _time(f, images[: command.cells], command.repeats) for f in formats}
-    network = command.network and onnxruntime.InferenceSession(command.network, providers=["CPUExecutionProvider"])
+    network = command.network and opened(command.network, manifest)
     rows, reference = [], None
     for one in formats:
         stored = [one.encode(image) for image in images]
@@ -153,10 +153,18 @@ def _errors(images: list[Image], back: NDArray[np.uint8]) -> tuple[str, str, str
     return f"{np.mean(inside):.2f}", f"{np.mean(border):+.2f}", f"{stained / len(images):.0f}"
 
 
-def _right(network: onnxruntime.InferenceSession, images: NDArray[np.uint8], labels: NDArray) -> NDArray[np.bool_]:
-    batches = [images[i : i + 64] for i in range(0, len(images), 64)]
-    blast = np.concatenate([network.run(["probability"], {"images": batch})[0] for batch in batches])
-    return np.asarray((blast >= 0.5) == labels)
+def opened(path: Path, manifest: Manifest) -> Predictor:
+    """The network; raises ``UserError`` where it learned valid too, or was trained on other shards."""
+    network = Predictor(path, "cpu")
+    if network.card.refit:
+        raise UserError(f"--network {path}: it learned valid too (train --refit): accuracy there would say nothing")
+    if network.card.manifest_digest != manifest.digest:
+        raise UserError(f"--network {path}: was trained on other shards (manifest digests differ)")
+    return network
+
+
+def _right(network: Predictor, images: NDArray[np.uint8], labels: NDArray) -> NDArray[np.bool_]:
+    return np.asarray((network.predict(images).probability >= 0.5) == labels)
 
 
 def _lost(right: NDArray[np.bool_] | None, reference: NDArray[np.bool_] | None) -> tuple[str, str]:

@@ -97,8 +97,13 @@ def open_valid(folders: Sequence[Path], card: ModelCard, source: Path) -> SplitR
 
 def _bench_size(network: Any, card: ModelCard, size: int, valid: SplitReader, command: Bench, threads: int) -> None:
     arch, own = card.arch, card.recipe.size == size
-    cells = np.stack([valid.image(i) for i in range(min(len(valid), max(command.cells, 16)))])
-    images = cells if own else np.random.default_rng(0).integers(0, 256, (16, size, size, 3), np.uint8)
+    most = max(16, *command.batches)
+    if own and len(valid) < most:
+        raise UserError(
+            f"--batches {max(command.batches)}: valid has {len(valid)} cells, and at least {most} are needed"
+        )
+    cells = np.stack([valid.image(i) for i in range(min(len(valid), max(command.cells, most)))])
+    images = cells if own else np.random.default_rng(0).integers(0, 256, (most, size, size, 3), np.uint8)
     sized = replace(card, recipe=replace(card.recipe, size=size))
     files = _files(network.eval(), sized, images, command.artifacts / arch if own else None)
     module = ExportedNetwork(network, sized).eval()

@@ -32,7 +32,8 @@ def make_chains(
         copy.deepcopy(module).to(memory_format=torch.channels_last), torch.bfloat16
     )
     if compiled:
-        makers["torch.compile"] = lambda: _torch(torch.compile(module))
+        torch._dynamo.reset()  # else a second size meets the first one's graph, and is compiled with sizes left open
+        makers["torch.compile"] = lambda: _torch(torch.compile(module, dynamic=False))
     if find_spec("openvino"):
         makers["OpenVINO float32"] = lambda: _openvino(files["ours float32"], threads, "f32")
         makers["OpenVINO default"] = lambda: _openvino(files["ours float32"], threads, None)

@@ -59,7 +59,7 @@ def read_tables(command: JoinedPeople) -> dict[str, pd.DataFrame]:
     paths = sorted(command.report.glob(f"{start}*.csv"))
     if not paths:
         raise UserError(f"{command.report}: holds no {start}*.csv")
-    tables = {path.stem.removeprefix(start): pd.read_csv(path, dtype={"subject": str, "key": str}) for path in paths}
+    tables = {path.stem.removeprefix(start): _read(path) for path in paths}
     for path, table in zip(paths, tables.values(), strict=True):
         if not set(table.columns) >= COLUMNS or table.label.isna().any() or table.subject.isna().any():
             raise UserError(f"{path}: not predictions of a labelled split whose subjects are known")
@@ -69,6 +69,11 @@ def read_tables(command: JoinedPeople) -> dict[str, pd.DataFrame]:
         if not table.ID.equals(first):
             raise UserError(f"{path}: not the cells of {paths[0].name}")
     return ordered
+
+
+def _read(path: Path) -> pd.DataFrame:
+    text = {"subject": str, "key": str}
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # "NA" may be a person
 
 
 def stated(found: tuple[float, Interval | None], scale: float, digits: str) -> str:

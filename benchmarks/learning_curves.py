@@ -77,9 +77,10 @@ def read_curves(command: Curves) -> dict[str, list[Point]]:
 
 
 def _point(parts: list[pd.DataFrame], epochs: int | None) -> Point:
-    """Every network's own people in training are those of its new images of people seen: every tenth of all."""
+    """Every network's people in training are all but its own people never seen."""
     whole = pd.concat(parts)
-    people = sum(part.person[part.unseen == False].nunique() for part in parts) / len(parts)  # noqa: E712
+    everybody = whole.person.nunique()
+    people = sum(everybody - part.person[part.unseen.astype(bool)].nunique() for part in parts) / len(parts)
     seen, unseen = (accuracy(whole[whole.unseen == side]) for side in (False, True))
     return Point(float(epochs if epochs is not None else people), seen, unseen, len(parts))
 

@@ -37,7 +37,7 @@ def read_files(*patterns: str) -> pd.DataFrame:
     """Every file that a pattern matches, once: columns ``person``, ``right``, ``unseen``, ``seed``, ``file``, ``run``.
 
     ``unseen`` is None where a file does not say whether its people were in training. ``run`` tells what may not be
-    pooled: an ablation's setting, and what its file's name says besides seed and fold; empty for reports.
+    pooled: an ablation's setting, and what its file's name says besides seed and fold; the name of a report's file.
     Raises ``UserError`` where a pattern matches nothing, and for a file that is neither an ablation's nor a report's.
     """
     paths: dict[Path, None] = {}
@@ -50,13 +50,14 @@ def read_files(*patterns: str) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype={"identity": str, "subject": str, "key": str})
+    text = {"identity": str, "subject": str, "key": str}
+    table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # "NA" may be a person
     if set(table.columns) >= ABLATION:
         right, person, unseen, seed = (table.logit > 0) == (table.label == 1), table.identity, table.unseen, table.seed
         run = table.setting + _named(path)
     elif set(table.columns) >= SCORED and table.label.notna().all():
         person = table.identity.fillna(table.subject).fillna(table.key)
-        right, unseen, seed, run = table.verdict == table.label, None, 0, ""
+        right, unseen, seed, run = table.verdict == table.label, None, 0, path.stem
     else:
         raise UserError(f"{path}: neither predictions of benchmarks/ablation.py nor of a labelled split of a report")
     columns = {"person": person, "right": right, "unseen": unseen, "seed": seed, "file": str(path), "run": run}

@@ -64,7 +64,7 @@ def measure_ranges(network: ResNet, normalise: Normalise, images: Tensor, float_
     """
     walk = _Walk(Ranges(), float_layers)
     x = normalise(images)
-    pair = walk.quantise("conv1", Pair(x, x))
+    pair = Pair(x, x) if "conv1" in float_layers else walk.quantise("conv1", Pair(x, x))
     pair = walk.convolve("conv1", network.conv1, pair)
     pair = walk.quantise("conv1", Pair(network.relu(pair.exact), network.relu(pair.rounded)), output=True)
     pair = Pair(network.maxpool(pair.exact), network.maxpool(pair.rounded))

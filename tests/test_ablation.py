@@ -77,6 +77,7 @@ def test_a_setting_is_read_by_the_kind_of_its_field(setting: str, values: dict[s
         ("shards=here", "no field 'shards'"),
         ("seed=1", "no field 'seed'"),
         ("refit=True", "no field 'refit'"),  # it would learn the cells that are held out
+        ("patience=2", "no field 'patience'"),  # it would stop by them
         ("size=64,size=112", "size comes twice"),
         ("", "no field ''"),
     ],

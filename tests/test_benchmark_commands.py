@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 import tyro
 
+import benchmarks.inference
 import benchmarks.train
+from benchmarks.inference import Bench, open_valid
 from benchmarks.inference import _accuracies as accuracies
 from benchmarks.inference import _accuracy as accuracy_of
-from benchmarks.inference import open_valid
 from benchmarks.train import Bench as TrainingBench
 from contract.errors import UserError
 from contract.manifest import NAME, Manifest
 from contract.model_card import ModelCard
+from contract.shard_reader import SplitReader
+from train.resnet import build_resnet
 
 
 # A benchmark that a test has imported is run a second time, as a command.
@@ -83,6 +86,25 @@ def test_accuracy_is_of_every_cell_in_batches_of_one_shape(cells: int) -> None:
     assert accuracy_of(chain, images, labels) == 1
     labels[-1] ^= 1
     assert accuracy_of(chain, images, labels) == pytest.approx(1 - 1 / cells)
+
+
+def test_a_batch_is_of_as_many_images_as_it_says(
+    card: ModelCard, shards: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[int] = []
+
+    def time(chains: dict, images: np.ndarray, _: int) -> dict[str, float]:
+        timed.append(len(images))
+        return dict.fromkeys(chains, 1.0)
+
+    for name, stub in (("make_chains", lambda *_: ({}, {})), ("_time", time), ("_print", lambda *_: None)):
+        monkeypatch.setattr(benchmarks.inference, name, stub)
+    network, valid = build_resnet(card.arch), SplitReader(shards, manifest, "valid")
+    command = Bench(batches=(1, 40), cells=0, compile=False)
+    benchmarks.inference._bench_size(network, card, 33, valid, command, 1)
+    assert timed == [1, 40]
+    with pytest.raises(UserError, match=r"--batches 40: valid has 12 cells, and at least 40 are needed"):
+        benchmarks.inference._bench_size(network, card, card.recipe.size, valid, command, 1)
 
 
 def test_no_accuracy_is_claimed_of_a_network_that_learned_these_cells(card: ModelCard) -> None:

@@ -1,5 +1,6 @@
 """The figures of docs/results.md: their numbers are those of the files, and a file that is none is refused."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -75,11 +76,15 @@ def test_the_price_is_that_of_the_files(files: Path, capsys: pytest.CaptureFixtu
         ({"seen": ("a={}/other.csv",)}, r"other\.csv: neither predictions of"),
         ({"both": ("a={}/abl/*.csv",)}, r"base \(resnet18, 64 px, 10 epochs\); base \(resnet18, 64 px, 20 epochs\)"),
         ({"both": ("a={0}/abl/*e20*.csv", "b={0}/ways.csv")}, "not one network but 8 orientations; as trained"),
+        ({"seen": ("a={}/report/predictions_valid_*.csv",)}, "not one network but "),
         ({}, "nothing to draw"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(files: Path, flags: dict[str, tuple[str, ...]], words: str) -> None:
     (files / "other.csv").write_text("ID,label\n1,0\n")
+    (files / "report").mkdir()
+    for name in ("resnet18", "resnet50"):
+        shutil.copy(files / "predictions_valid.csv", files / "report" / f"predictions_valid_{name}.csv")
     few = {"A": [1, 0], "B": [1]}
     _ablation(files / "ways.csv", few, {"C": [1]})
     ways = (files / "ways.csv").read_text()
@@ -89,6 +94,15 @@ def test_what_cannot_be_drawn_is_refused(files: Path, flags: dict[str, tuple[str
     given = {side: tuple(text.format(files) for text in texts) for side, texts in flags.items()}
     with pytest.raises(UserError, match=words):
         read_rows(Leakage(**given))
+
+
+@pytest.mark.parametrize("person", ["NA", "null", "None", "nan"])
+def test_a_person_may_have_any_name(files: Path, person: str) -> None:
+    report = files / "predictions_valid.csv"
+    report.write_text(report.read_text().replace("P+Q", person))
+    assert accuracy(read_files(str(report))).people == 2
+    _ablation(files / "of_na.csv", {person: [1, 0], "B": [1]}, {"C": [1]})
+    assert sorted(read_files(str(files / "of_na.csv")).person.unique()) == sorted(["B", "C", person])
 
 
 def test_curves_have_a_point_for_each_number_of_epochs(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

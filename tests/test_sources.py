@@ -85,7 +85,11 @@ def test_a_file_of_another_size_is_named(data: Path, folder: Path):
         ("train", "Path,label\n./cells/0.bmp,0\n./cells/1.bmp,1\n", "2.bmp is gone"),
         ("valid", "Path,label\n./cells/3.bmp,0\n./cells/4.bmp,1\n./cells/6.bmp,1\n", "6.bmp is new"),
         ("subjects", "Path,subject\n./cells/0.bmp,1\n./cells/1.bmp,3\n", "1.bmp has subject 3, not 2"),
-        ("resnet_50_test", "Path\n./cells/5.bmp\n", "the order of the cells, or the IDs of a submission"),
+        (
+            "resnet_50_test",
+            "Path\n./cells/5.bmp\n",
+            "the order of the cells, who is one person, or the IDs of a submission",
+        ),
         ("train", "Path,label\n./cells/1.bmp,1\n./cells/0.bmp,0\n./cells/2.bmp,1\n", "the order of the cells"),
     ],
 )
