@@ -13,11 +13,12 @@ endif
 
 PY := .venv/bin/python
 SETUP := .venv/.installed
-# Whether .venv is good: its Python runs, is new enough and has its pip (not so after an upgrade of Python), and is the one
-# that this command names, if it names one.
+# .venv's Python runs, is new enough, and is the one that this command names, if it names one. Good is one that has its pip
+# too, as it has not after an upgrade of Python; then what else is in .venv stays.
 MINOR := -c 'import sys; print(sys.version_info[:2])'
-GOOD = $(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+RUNS = $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
   $(if $(filter command,$(origin PYTHON)), && test "`$(PY) $(MINOR)`" = "`$(PYTHON) $(MINOR)`")
+GOOD = $(RUNS) && $(PY) -c 'import pip' 2>/dev/null
 STALE := $(if $(wildcard $(SETUP)),$(shell { $(GOOD); } || echo anew))
 SETUP_DEV := .venv/.installed-dev
 NETWORKS := resnet18 resnet50 resnet152
@@ -197,7 +198,7 @@ anew:
 $(SETUP): requirements.txt $(STALE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: Python 3.11 or newer is needed: make PYTHON=python3.11" >&2; exit 2; }
-	@{ $(GOOD); } || { echo '$(PYTHON) -m venv --clear .venv'; $(PYTHON) -m venv --clear .venv; }
+	@{ $(GOOD); } || { $(RUNS) && $(PY) -m venv .venv; } || { echo '$(PYTHON) -m venv --clear .venv'; $(PYTHON) -m venv --clear .venv; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 

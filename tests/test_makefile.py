@@ -124,8 +124,24 @@ def test_setup_mends_a_virtual_environment_that_is_none_any_more(
     done = subprocess.run(
         ["make", "-n", "setup", *words], cwd=folder, capture_output=True, text=True, check=True, env=os.environ
     )
-    assert ("-m venv --clear .venv" in done.stdout) is cleared
     assert ("pip install" in done.stdout) is cleared
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_what_is_in_a_virtual_environment_stays_where_its_python_runs(alive: bool, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "requirements.txt").write_text("")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
+    (tmp_path / ".venv" / ".installed").touch()
+    (tmp_path / ".venv" / "torch").touch()  # which somebody put there, say
+    python = tmp_path / ".venv" / "bin" / "python"
+    if not alive:
+        for name in ("python", "python3", Path(sys.executable).name, f"python3.{sys.version_info[1]}"):
+            (python.parent / name).unlink(missing_ok=True)
+        python.symlink_to("/nowhere/python")
+    subprocess.run(["make", "setup", f"PYTHON={sys.executable}"], cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / ".venv" / "torch").exists() is alive
+    subprocess.run([python, "-c", "import pip"], check=True)
 
 
 def test_folders_of_one_name_do_not_hide_targets() -> None:
