@@ -118,8 +118,7 @@ def draw_activation(
         bar.set_label(f"evidence: {classes[0]} ← 0 → {classes[1]} (log odds)", fontsize=7)
         bar.ax.tick_params(labelsize=7)
     for panel in panels:
-        panel.set_xticks([])
-        panel.set_yticks([])
+        panel.set_axis_off()
     figure.suptitle(title, fontsize=10)
     publish_bytes(path, png_bytes(figure))
 
