@@ -10,7 +10,7 @@ from typing import Literal
 
 from contract.errors import UserError
 from contract.files import read_bytes, read_text
-from contract.publish import publish_bytes
+from contract.publish import publish_together
 from contract.record import from_json, to_json
 from evaluate.answer_files import check_orders, check_writable, csv_files
 from evaluate.columns import Opening, model_file, open_columns, predict_columns
@@ -62,9 +62,7 @@ def answer(command: Answers) -> Path:
     digests = {name: _sha256(data) for name, data in files.items()}
     record = AnswersRecord(FORMAT, manifest.source_digest, command.orientations, networks, digests)
     old = set(_listed(folder))
-    (folder / NAME).unlink(missing_ok=True)  # it speaks of the files that are replaced
-    for name, data in (files | {NAME: to_json(record).encode()}).items():
-        publish_bytes(folder / name, data)
+    publish_together(folder, files | {NAME: to_json(record).encode()}, NAME)
     for name in old - files.keys():
         (folder / name).unlink(missing_ok=True)
     print(f"{folder}: {len(files)} files of {', '.join(columns.names)}: {', '.join(splits)}")

@@ -112,8 +112,16 @@ def until_stopped(run: Run, phase: Phase, interruption: Interruption) -> Iterato
     try:
         yield from run.train_batches(phase)
     except UserError:
-        if not interruption.signum or run.processes.ranks > 1:
+        if not ended_by_signal(run, interruption):
             raise
+
+
+def ended_by_signal(run: Run, interruption: Interruption) -> bool:
+    """Whether a worker that is gone may have been ended by the signal that this process got too.
+
+    Of several processes the others would wait for this one in their next step, so there it is an error.
+    """
+    return bool(interruption.signum) and run.processes.ranks == 1
 
 
 def validate(run: Run, phase: Phase, interruption: Interruption) -> Scores:
@@ -121,7 +129,7 @@ def validate(run: Run, phase: Phase, interruption: Interruption) -> Scores:
     try:
         return evaluate(run, run.ema.model, phase.size)
     except UserError:
-        if not interruption.signum or run.processes.ranks > 1:
+        if not ended_by_signal(run, interruption):
             raise
     pause(run, phase, interruption)
     raise AssertionError("a signal stops the run")
