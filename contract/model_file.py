@@ -1,19 +1,27 @@
-"""The seal of an ONNX file, a SHA-256 of all its bytes kept in its own metadata; and what int8 asks of onnxruntime.
+"""The seal of an ONNX file, a SHA-256 of all its bytes kept in its own metadata; and where int8 sums are exact.
 
 A flipped bit in a weight is still a valid model with other answers; the seal makes it an error. It finds damage, not
 malice: whoever changes a file on purpose can seal it again, so a reader checks the rest as if there were none.
 """
 
 import hashlib
+import math
 from typing import Any
+
+import numpy as np
 
 from contract.errors import UserError
 
 DIGEST_KEY = "leukoshard.sha256"
 UNSEALED = "0" * 64  # what stands in the digest's place while the file is hashed
-# Of a session. On x86 without VNNI, products of uint8 and int8 are added in pairs to 16 bits, where they may saturate:
-# other logits, in silence. With this, weights are opened as uint8 there and all sums are exact; elsewhere it is idle.
+# On x86 without VNNI, the products of uint8 inputs and int8 weights of two neighbouring input channels (0 and 1, 2 and
+# 3, ...) are added to 16 bits (vpmaddubsw), where they may saturate: other logits, in silence. They do not where the
+# weights of a pair, those of one sign, sum to this at most: 255 * 128 < 2**15.
+LARGEST_PAIR = 128
+# Of a session, for files whose weights may: they are opened as uint8 there, slower, and all sums are exact. Elsewhere,
+# with VNNI, it is idle.
 EXACT_INT8 = ("session.x64quantprecision", "1")
+_INT8 = 3  # TensorProto.INT8
 # StringStringEntryProto in protobuf's wire format: field 1 is the key, field 2 a value of 64 bytes.
 _ENTRY = bytes([0x0A, len(DIGEST_KEY)]) + DIGEST_KEY.encode() + bytes([0x12, len(UNSEALED)])
 
@@ -49,6 +57,27 @@ def external_tensor(message: Any) -> str | None:
                 if (found := external_tensor(part)) is not None:
                     return found
     return None
+
+
+def int8_entries(model: Any) -> tuple[tuple[str, str], ...]:
+    """What a session's configuration needs so that a parsed model's int8 sums are exact on any processor.
+
+    That is nothing, but for files of earlier versions and of others, whose weights may saturate.
+    """
+    return (EXACT_INT8,) if any(_may_saturate(tensor) for tensor in model.graph.initializer) else ()
+
+
+def _may_saturate(tensor: Any) -> bool:
+    """Whether it is a convolution's int8 weights, ``[O, I, kh, kw]``, with a pair above ``LARGEST_PAIR``."""
+    if tensor.data_type != _INT8 or len(tensor.dims) != 4:
+        return False
+    if len(tensor.raw_data) != math.prod(tensor.dims):  # stored in another way than ours: not looked at
+        return True
+    weights = np.frombuffer(tensor.raw_data, np.int8).reshape(tensor.dims).astype(np.int16)
+    second = weights[:, 1::2]
+    first = weights[:, : 2 * second.shape[1] : 2]  # a channel that is left over has no neighbour, or one of zeros
+    sums = (np.maximum(sign * first, 0) + np.maximum(sign * second, 0) for sign in (1, -1))
+    return any(int(found.max(initial=0)) > LARGEST_PAIR for found in sums)
 
 
 def _digest_place(data: bytes) -> int | None:

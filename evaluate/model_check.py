@@ -13,7 +13,7 @@ from onnx import AttributeProto, TensorProto
 from contract.errors import UserError
 from contract.files import read_bytes
 from contract.model_card import METADATA_KEY, ModelCard
-from contract.model_file import DIGEST_KEY, check_seal, external_tensor
+from contract.model_file import DIGEST_KEY, check_seal, external_tensor, int8_entries
 
 LARGEST_FILE = 1 << 30  # bytes; four times the largest network
 OPSETS = (18,)
@@ -29,10 +29,11 @@ GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A file that passed: its bytes and its card."""
+    """A file that passed: its bytes, its card, and what a session needs so that its int8 sums are exact."""
 
     data: bytes
     card: ModelCard
+    entries: tuple[tuple[str, str], ...]
 
 
 def read_model(path: Path) -> ModelFile:
@@ -55,7 +56,7 @@ def read_model(path: Path) -> ModelFile:
     except (onnx.checker.ValidationError, ValueError) as error:
         raise UserError(f"{path}: not a valid ONNX model: {str(error).splitlines()[0]}") from None
     _refuse_leftover(path, card)
-    return ModelFile(data, card)
+    return ModelFile(data, card, int8_entries(model))
 
 
 def _parse(data: bytes, path: Path) -> onnx.ModelProto:

@@ -11,7 +11,6 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from contract.errors import UserError
-from contract.model_file import EXACT_INT8
 from evaluate.matrix_tiles import for_tiles, has_tiles
 from evaluate.model_check import IMAGES, ModelFile, read_model
 from evaluate.predictions import decide
@@ -153,7 +152,8 @@ def _open_session(file: ModelFile, device: str, threads: int, source: str) -> on
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or os.cpu_count() or 1
     options.inter_op_num_threads = 1
-    options.add_session_config_entry(*EXACT_INT8)
+    for entry in file.entries:
+        options.add_session_config_entry(*entry)
     onnxruntime.set_default_logger_severity(4)  # what goes wrong is said once, by the errors below
     wants_cuda = device != "cpu" and CUDA[0] in onnxruntime.get_available_providers()
     if wants_cuda and importlib.util.find_spec("nvidia"):

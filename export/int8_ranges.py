@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from contract.model_file import LARGEST_PAIR
 from train.normalise import Normalise
 from train.resnet import BasicBlock, Bottleneck, ResNet
 
@@ -116,7 +117,7 @@ class _Walk:
         exact = conv(pair.exact)
         weight, scale, integers = conv.weight, torch.ones(len(conv.weight)), None
         if name not in self.float_layers:
-            scale = weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-12) / 127
+            scale = weight_scale(weight)
             integers = torch.round(weight / scale[:, None, None, None]).clamp(-127, 127)
             weight = integers * scale[:, None, None, None]
         rounded = nn.functional.conv2d(pair.rounded, weight, conv.bias, conv.stride, conv.padding)
@@ -128,6 +129,18 @@ class _Walk:
             self.ranges.convs[name] = Int8Conv(integers.to(torch.int8), scale, conv.bias + shift)
             rounded = rounded + shift[:, None, None]
         return Pair(exact, rounded)
+
+
+def weight_scale(weight: Tensor) -> Tensor:
+    """The least scale of each output channel, float32 ``[O]``, with which its int8 weights have sums that fit 16 bits.
+
+    ``weight`` is ``[O, I, kh, kw]``. In units of the scale no weight is beyond 127, nor are two neighbouring input
+    channels (0 and 1, 2 and 3, ...) together, where their sign is the same; rounded they reach ``LARGEST_PAIR``.
+    """
+    even = nn.functional.pad(weight, (0, 0, 0, 0, 0, weight.shape[1] % 2))
+    pairs = even.unflatten(1, (-1, 2))
+    largest = torch.maximum(pairs.clamp(min=0).sum(dim=2), (-pairs).clamp(min=0).sum(dim=2))
+    return largest.amax(dim=(1, 2, 3)).clamp(min=1e-12) / (LARGEST_PAIR - 1)
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from contract.bootstrap import people_of
 from contract.manifest import NAME, load_manifest
 from contract.model_card import ModelCard
-from contract.model_file import EXACT_INT8
+from contract.model_file import int8_entries
 from contract.shard_reader import SplitReader
 from export.calibrate import People, probabilities
 from train.resnet import ResNet
@@ -65,7 +65,8 @@ def open_cells(folders: tuple[Path, ...], card: ModelCard) -> Cells | None:
 def logits_of(onnx_bytes: bytes, split: SplitReader) -> Logits:
     """What a file says of a whole split, float32 ``[N, 2]``."""
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry(*EXACT_INT8)
+    for entry in int8_entries(onnx.load_from_string(onnx_bytes)):
+        options.add_session_config_entry(*entry)
     session = onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
     parts = [session.run(["logits"], {"images": images})[0] for images in _batches(split)]
     return np.concatenate(parts)

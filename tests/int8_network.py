@@ -1,0 +1,28 @@
+"""The network and the int8 graph that tests of quantisation share."""
+
+import torch
+
+from contract.model_card import ModelCard
+from export.graph import finish, fold_batch_norm, translate
+from export.int8_ranges import measure_ranges
+from export.quantize import quantize
+from train.normalise import Normalise
+from train.resnet import ResNet
+
+
+def small(block: type, channels: int) -> ResNet:
+    """One block a stage: the smallest network that has all parts, as if trained."""
+    torch.manual_seed(0)
+    network = ResNet(block, (1, 1, 1, 1), 2, channels)
+    for norm in network.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(norm.weight, 0.2, 0.8)
+            torch.nn.init.normal_(norm.bias, std=0.2)
+    torch.nn.init.normal_(network.fc.weight)
+    return network.eval()
+
+
+def int8_file(network: ResNet, card: ModelCard, images: torch.Tensor) -> bytes:
+    """Quantised with ranges of uint8 ``[M, size, size, 3]`` images."""
+    ranges = measure_ranges(fold_batch_norm(network), Normalise.of(card), images, ())
+    return finish(quantize(translate(network, card), ranges), card, "int8")
