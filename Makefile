@@ -177,7 +177,7 @@ bench: $(SETUP_DEV)  ## time the builder beside its peers: make bench DATA=folde
 	PYTHONPATH=. $(PY) benchmarks/shards.py $(if $(DATA),--data "$(DATA)") $(FLAGS)
 
 bench-inference: $(SETUP_DEV)  ## time the exported files beside torch and OpenVINO: make bench-inference DATA=folder
-	$(PY) -m benchmarks.inference --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)" $(if $(DATA),--data "$(DATA)") $(FLAGS)
+	$(PY) -m benchmarks.inference --artifacts "$(ARTIFACTS)" --shards "$(SHARDS)" $(if $(DATA),--data "$(DATA)") $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
 
 bench-train: $(SETUP_DEV)  ## time the training loop beside two that people write: make bench-train FLAGS="--archs resnet18"
 	$(PY) benchmarks/train.py $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)

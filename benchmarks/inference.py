@@ -4,7 +4,8 @@
 
 Chains run in turn, so that a slow moment of the machine meets them all: a pause in which the threads of the one before
 fall asleep, a call to warm up, a timed call; the least of the repeats counts. The crops are those of valid (noise at
-another size). Ratio: chain / our float32 at the same batch, below 1 is faster.
+another size). Ratio: chain / our float32 at the same batch, below 1 is faster. With ``--device cuda --batches 1 4 16
+64 256``: float32, TF32 and float16 on the GPU, beside torch.
 """
 
 import os
@@ -27,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.inference_chains import Chain, Images, make_chains
+from benchmarks.inference_gpu import make_gpu_chains
 from build_shards.preprocess import preprocess, read_image
 from contract.command import run_command
 from contract.errors import UserError
@@ -57,6 +59,7 @@ class Bench:
     cells: int = 977  # of valid, for the accuracy; 0: none
     threads: int = 0  # of every chain; 0: one a core
     compile: bool = True  # torch.compile too, which takes minutes
+    device: Literal["cpu", "cuda"] = "cpu"  # cuda: chains of the GPU
 
 
 def main() -> None:
@@ -64,13 +67,24 @@ def main() -> None:
     command = tyro.cli(Bench, description=__doc__)
     threads = command.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
-    if find_spec("openvino") is None:
+    if command.device == "cuda":
+        _refuse_on_gpu(command)
+    elif find_spec("openvino") is None:
         print("OpenVINO is not installed (requirements-bench.txt): its rows are left out")
     for arch in command.archs:
         _bench(arch, command, threads)
     packages = ("numpy", "onnxruntime-gpu", "torch", *(("openvino",) if find_spec("openvino") else ()))
     print(", ".join(f"{package} {version(package)}" for package in packages), f"python {platform.python_version()}")
-    print(f"{platform.processor() or platform.machine()}, {threads} threads, least of {command.repeats}")
+    processor = platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name() if command.device == "cuda" else f"{processor}, {threads} threads"
+    print(f"{name}, least of {command.repeats}")
+
+
+def _refuse_on_gpu(command: Bench) -> None:
+    if command.data is not None:
+        raise UserError(f"--data {command.data}: model.raw.onnx is timed with --device cpu alone")
+    if not torch.cuda.is_available():
+        raise UserError("--device cuda: torch has no usable GPU here")
 
 
 def _bench(arch: str, command: Bench, threads: int) -> None:
@@ -107,7 +121,10 @@ def _bench_size(network: Any, card: ModelCard, size: int, valid: SplitReader, co
     sized = replace(card, recipe=replace(card.recipe, size=size))
     files = _files(network.eval(), sized, images, command.artifacts / arch if own else None)
     module = ExportedNetwork(network, sized).eval()
-    chains, starts = make_chains(files, module, threads, command.compile)
+    if command.device == "cuda":
+        chains, starts = make_gpu_chains(files["ours float32"], module, command.compile)
+    else:
+        chains, starts = make_chains(files, module, threads, command.compile)
     best = {
         (name, batch): 1000 * seconds
         for batch in command.batches
@@ -207,7 +224,7 @@ def _print(
         size = f"{megabytes[name]:.1f}" if name in megabytes else "-"
         share = f"{accuracy[name]:.2%}" if name in accuracy else "-"
         table.add_row(name, *cells, f"{start:.2f}", size, share)
-    Console(width=130).print(table)
+    Console(width=60 + 35 * len(batches)).print(table)
 
 
 if __name__ == "__main__":
