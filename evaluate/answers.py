@@ -10,7 +10,7 @@ from typing import Literal
 
 from contract.errors import UserError
 from contract.files import read_bytes, read_text
-from contract.publish import publish_together
+from contract.publish import publish_together, remove
 from contract.record import from_json, to_json
 from evaluate.answer_files import check_orders, check_writable, csv_files
 from evaluate.columns import Opening, model_file, open_columns, predict_columns
@@ -64,7 +64,7 @@ def answer(command: Answers) -> Path:
     old = set(_listed(folder))
     publish_together(folder, files | {NAME: to_json(record).encode()}, NAME)
     for name in old - files.keys():
-        (folder / name).unlink(missing_ok=True)
+        remove(folder / name)
     print(f"{folder}: {len(files)} files of {', '.join(columns.names)}: {', '.join(splits)}")
     return folder
 

@@ -77,9 +77,14 @@ def source_files(root: Path) -> list[str]:
     found = []
     for name in SOURCE:
         top = root / name
-        found += [top] if top.is_file() else [path for path in top.rglob("*") if path.is_file()]
-    names = [path.relative_to(root) for path in found if path.suffix != ".pyc" and not path.is_symlink()]
-    return sorted(name.as_posix() for name in names if not any(part.endswith("cache__") for part in name.parts))
+        found += [top] if top.is_file() else [path for path in top.rglob("*") if _is_source(path, top)]
+    return sorted(path.relative_to(root).as_posix() for path in found if not path.is_symlink())
+
+
+def _is_source(path: Path, top: Path) -> bool:
+    """Whether it is a file, no cache, and not hidden below ``top``, whose own name may be (.ci)."""
+    hidden = any(part.startswith(".") or part.endswith("cache__") for part in path.relative_to(top).parts)
+    return path.is_file() and path.suffix != ".pyc" and not hidden
 
 
 def _zip(files: dict[str, Path]) -> bytes:

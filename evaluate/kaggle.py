@@ -20,6 +20,7 @@ from contract.manifest import load_manifest
 from contract.publish import text_sha256
 from evaluate.answers import AGAIN, FOLDER, answered, load_answers
 from evaluate.report_record import ENSEMBLE, load_record
+from evaluate.stale import check_networks, submitted
 from evaluate.submission import check_submission, submission_name, wanted_order
 
 GET_TOKEN = (
@@ -95,10 +96,14 @@ def _ids_of(path: Path) -> tuple[str, ...]:
 
 
 def _describe(command: Submit) -> str:
-    """The network of the last report, as it describes itself."""
-    network = load_record(command.artifacts / "report").networks.get(command.arch)
+    """The network of the last report, which must be of what is exported now, and the submission of the report."""
+    report = command.artifacts / "report"
+    record = load_record(report)
+    network = record.networks.get(command.arch)
     if network is None:
         raise UserError(f"--arch {command.arch}: not in the last report: make it anew (python evaluate/run.py)")
+    check_networks(record, command.artifacts, may_lack=True)
+    submitted(report, command.split, command.arch)
     named = f"{command.arch}, threshold {network.threshold:.3f} ({network.operating_point})"
     if network.baseline is not None:
         return f"{named}, {network.baseline.model}"

@@ -12,7 +12,7 @@ from typing import Literal
 from contract.errors import UserError
 from contract.files import read_bytes, read_text
 from contract.model_card import ModelCard
-from contract.publish import publish_bytes, publish_text
+from contract.publish import publish_bytes, publish_text, remove
 from contract.record import from_json, to_json
 from evaluate.classify import Networks, open_files, open_networks
 from evaluate.predictor import Predictor, exported_networks
@@ -60,7 +60,7 @@ def keep(command: Keep) -> Path:
     data, folder = read_bytes(predictor.path), command.out / command.arch
     ranges = _ranges_of_others(command.out, command.arch) | {digest: known}
     kept = KeptNetwork(MODEL, len(data), predictor.sha256, predictor.card)
-    (folder / CARD).unlink(missing_ok=True)  # it speaks of the file that is replaced
+    remove(folder / CARD)  # it speaks of the file that is replaced
     publish_bytes(folder / MODEL, data)
     publish_text(command.out / RANGES, to_json(TrainingRanges(ranges)))
     publish_text(folder / CARD, to_json(kept))

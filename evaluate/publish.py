@@ -11,13 +11,11 @@ from contract.baseline import CARD
 from contract.baseline import NAME as BASELINE
 from contract.errors import UserError
 from contract.files import read_bytes
-from contract.publish import publish_together
-from evaluate.answer_tables import HEADER, published, submission
-from evaluate.predictions import read_predictions
+from contract.publish import publish_together, remove
+from evaluate.answer_tables import HEADER, published
 from evaluate.report_record import AGAIN, ARCHS, ENSEMBLE, ReportRecord, load_record
-from evaluate.stale import check_history, check_networks
+from evaluate.stale import check_history, check_networks, submitted
 from evaluate.stand_ins import COUNTERPART, REFIT, UNSEEN, stand_ins
-from evaluate.submission import submission_name
 
 WANTED = (*ARCHS, ENSEMBLE, BASELINE)
 KINDS = ("submission", "predictions", "history", "confusion")
@@ -87,12 +85,7 @@ def _answers(record: ReportRecord, report: Path, name: str) -> dict[str, bytes]:
     """Of every unlabelled split: ``predictions_NAME.csv`` of test, ``<split>_NAME.csv`` of any other."""
     files: dict[str, bytes] = {}
     for split in record.networks[name].unlabelled:
-        found = read_predictions(report / f"predictions_{split}_{name}.csv")
-        path = report / submission_name(split, name)
-        submitted = read_bytes(path, AGAIN)
-        if submitted != submission(found):
-            raise UserError(f"{path}: does not say what the predictions do: {AGAIN}")
-        files |= published(split, name, found)
+        files |= published(split, name, submitted(report, split, name))
     return files
 
 
@@ -100,7 +93,7 @@ def _swap(files: dict[str, bytes], out: Path) -> None:
     """Write all files, then remove what an older report had, of columns and of splits that this one has not."""
     publish_together(out, files)
     for path in [path for path in out.iterdir() if path.name not in files and _is_ours(path)]:
-        path.unlink()
+        remove(path)
 
 
 def _is_ours(path: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from contract.errors import UserError
 from contract.files import read_bytes
-from contract.publish import publish_bytes, publish_together
+from contract.publish import publish_bytes, publish_together, remove
 from evaluate.answer_files import check_orders, check_writable, csv_files
 from evaluate.columns import Columns, Opening, open_columns, picture_of, predict_columns, score_columns
 from evaluate.gallery import confident_errors, split_picture
@@ -159,7 +159,7 @@ def _publish(folder: Path, record: ReportRecord, found: dict[str, Predictions], 
     old = _older_files(folder)
     publish_together(folder, files | drawn | {PAGE: html, METRICS: record.to_json().encode()}, METRICS)
     for name in old - set(record.files):
-        (folder / name).unlink(missing_ok=True)
+        remove(folder / name)
 
 
 def _older_files(folder: Path) -> set[str]:

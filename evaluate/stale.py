@@ -1,12 +1,15 @@
-"""Whether a report still speaks of the networks that lie there, and of their trainings."""
+"""Whether a report still speaks of the networks that lie there and their trainings, and a submission of the report."""
 
 import hashlib
 from pathlib import Path
 
 from contract.errors import UserError
 from contract.files import read_bytes
+from evaluate.answer_tables import submission
 from evaluate.history import read_history
+from evaluate.predictions import Predictions, read_predictions
 from evaluate.report_record import AGAIN, ReportRecord
+from evaluate.submission import submission_name
 
 
 def check_history(record: ReportRecord, artifacts: Path) -> None:
@@ -29,3 +32,12 @@ def check_networks(record: ReportRecord, artifacts: Path, may_lack: bool = False
             continue
         if hashlib.sha256(read_bytes(path, AGAIN)).hexdigest() != network.file.sha256:
             raise UserError(f"{path}: not the file that the report is of: {AGAIN}")
+
+
+def submitted(report: Path, split: str, name: str) -> Predictions:
+    """What a column says of an unlabelled split; raises ``UserError`` where its submission does not say the same."""
+    found = read_predictions(report / f"predictions_{split}_{name}.csv")
+    path = report / submission_name(split, name)
+    if read_bytes(path, AGAIN) != submission(found):
+        raise UserError(f"{path}: does not say what the predictions do: {AGAIN}")
+    return found

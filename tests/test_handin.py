@@ -9,7 +9,7 @@ import pytest
 from finished_report import artifacts, words
 
 from contract.errors import UserError
-from evaluate.handin import Handin, find_missing, handin, source_files
+from evaluate.handin import SOURCE, Handin, find_missing, handin, source_files
 from evaluate.report_record import ARCHS
 from evaluate.words import FILES
 
@@ -93,3 +93,17 @@ def test_a_name_that_is_none_and_a_read_only_folder_are_named(command: Handin, t
 def test_the_source_is_what_git_keeps() -> None:
     assert (ROOT / "evaluate" / "handin.py").relative_to(ROOT).as_posix() in source_files(ROOT)
     assert not any(name.startswith(("shards/", "artifacts/", ".venv", ".git/")) for name in source_files(ROOT))
+
+
+def test_hidden_files_and_caches_are_no_source(tmp_path: Path) -> None:
+    kept = ("docs/report.md", "evaluate/page/page.js", ".ci/run", ".gitignore", "README.md")
+    left = ("docs/.DS_Store", "docs/report/.env", "tests/.mypy_cache/x.json", "evaluate/.report.py.swp", "a.md")
+    caches = ("evaluate/__pycache__/web.py", "train/loop.pyc", "docs/.ipynb_checkpoints/a.md", "artifacts/x.csv")
+    for name in (*kept, *left, *caches):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in SOURCE:
+        if not (tmp_path / name).exists():
+            (tmp_path / name).mkdir()
+    (tmp_path / "docs" / "elsewhere").symlink_to(tmp_path / "a.md")
+    assert source_files(tmp_path) == sorted(kept)

@@ -11,6 +11,7 @@ from contract.errors import UserError
 from contract.manifest import Manifest
 from evaluate.kaggle import Submit, has_credentials, submit
 from evaluate.metrics import reliability, score
+from evaluate.predictions import Cells, Predictions
 from evaluate.report_record import Bootstrap, Dataset, Estimate, ModelFile, Network, ReportRecord, Scores
 from evaluate.submission import wanted_order
 
@@ -43,6 +44,10 @@ def command(tmp_path: Path, shards: Path, manifest: Manifest, monkeypatch: pytes
     ids = wanted_order(manifest, "test", "resnet50").ids
     rows = "".join(f"{i},{n % 2}\n" for n, i in enumerate(ids))
     (folder / "submission_resnet50.csv").write_text("ID,label\n" + rows)
+    nothing = (None,) * len(ids)
+    probability = np.arange(len(ids), dtype=np.float32) % 2
+    said = Predictions(Cells(ids, ids, nothing, nothing, nothing), None, probability, probability, probability == 1)
+    (folder / "predictions_test_resnet50.csv").write_text(said.to_csv())
     (folder / "metrics.json").write_text(_record().to_json())
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -86,6 +91,23 @@ def test_a_damaged_submission_is_refused_by_name_before_it_is_sent(command: Subm
     gone = lines.pop(3).split(",")[0]
     path.write_text("".join(lines))
     with pytest.raises(UserError, match=rf"submission_resnet50\.csv: the ID '{gone}' is missing"):
+        submit(command)
+    assert not (tmp_path / "given.json").exists()
+
+
+def test_a_submission_that_the_report_did_not_make_is_refused(command: Submit, tmp_path: Path) -> None:
+    path = tmp_path / "artifacts" / "report" / "submission_resnet50.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *(f"{row[:-1]}{1 - int(row[-1])}" for row in rows), ""]))
+    with pytest.raises(UserError, match=r"submission_resnet50\.csv: does not say what the predictions do"):
+        submit(command)
+    assert not (tmp_path / "given.json").exists()
+
+
+def test_a_report_of_another_export_is_refused(command: Submit, tmp_path: Path) -> None:
+    (tmp_path / "artifacts" / "resnet50").mkdir()
+    (tmp_path / "artifacts" / "resnet50" / "model.onnx").write_bytes(b"exported anew")
+    with pytest.raises(UserError, match=r"resnet50/model\.onnx: not the file that the report is of"):
         submit(command)
     assert not (tmp_path / "given.json").exists()
 

@@ -124,6 +124,13 @@ def test_what_an_older_report_had_of_a_split_that_is_gone_is_removed(artifacts: 
     assert {f"predictions_{name}.csv" for name in NAMES} <= set(left)
 
 
+def test_a_folder_in_the_place_of_an_older_file_is_named(artifacts: Path, tmp_path: Path) -> None:
+    publish(Publish(artifacts, tmp_path / "course"))
+    (tmp_path / "course" / "history_resnet18_refit.csv").mkdir()
+    with pytest.raises(UserError, match=r"history_resnet18_refit\.csv: cannot be removed"):
+        publish(Publish(artifacts, tmp_path / "course"))
+
+
 def test_a_missing_column_is_named_and_nothing_is_written(artifacts: Path, tmp_path: Path) -> None:
     _write_report(artifacts, ("resnet18", "resnet50", "ensemble"))
     with pytest.raises(UserError, match="has no resnet152, baseline: nothing was written"):
