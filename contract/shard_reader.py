@@ -96,10 +96,12 @@ class SplitReader:
         sample = self.samples[position]
         try:
             info = json.loads(self._bytes(sample, "json"))
-        except ValueError:
+        except (ValueError, RecursionError):  # not JSON, or nested beyond what a reader bears
             info = None
         if not isinstance(info, dict):
             raise UserError(f"{sample.shard}: {sample.key}.json is not a JSON object")
+        if not isinstance(info.get("subject"), str | None):
+            raise UserError(f"{sample.shard}: {sample.key}.json: its subject is neither a text nor null")
         return info
 
     def _bytes(self, sample: Sample, extension: str) -> bytes:
@@ -196,5 +198,5 @@ def _members(tar_bytes: mmap.mmap | bytes, shard: Shard) -> list[tarfile.TarInfo
     try:
         with tarfile.open(fileobj=io.BytesIO(tar_bytes), mode="r:") as tar:
             return tar.getmembers()
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError) as error:  # ValueError: a number in a header that is none
         raise UserError(f"{shard.name}: not a whole tar file: {error}") from None

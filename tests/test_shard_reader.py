@@ -133,6 +133,18 @@ def test_a_label_that_is_not_0_or_1_is_refused(copied: Path, manifest: Manifest,
         SplitReader(copied, relist(copied, manifest, tar_bytes(members)), "valid")
 
 
+@pytest.mark.parametrize("headers", [{"GNU.sparse.map": "a,b"}, {"GNU.sparse.map": "1", "GNU.sparse.size": "x"}])
+def test_a_number_in_a_header_that_is_none_is_refused(copied: Path, manifest: Manifest, headers: dict[str, str]):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, data in members_of(copied / SHARD):
+            info = tarfile.TarInfo(name)
+            info.size, info.pax_headers = len(data), headers
+            tar.addfile(info, io.BytesIO(data))
+    with pytest.raises(UserError, match=r"valid-000000\.tar: not a whole tar file"):
+        SplitReader(copied, relist(copied, manifest, buffer.getvalue()), "valid")
+
+
 def test_a_link_in_place_of_a_member_is_refused(copied: Path, manifest: Manifest):
     buffer, link = io.BytesIO(), tarfile.TarInfo("valid-000099.png")
     link.type, link.linkname = tarfile.SYMTYPE, "valid-000000.png"

@@ -55,12 +55,28 @@ def test_a_flipped_bit_is_found_and_the_shard_named(copy: Path) -> None:
 
 @pytest.mark.parametrize(
     ("extension", "content", "word"),
-    [("png", b"not an image", "is not a 40 px colour image"), ("json", b"{}", "lacks"), ("json", b"[", "JSON object")],
+    [
+        ("png", b"not an image", "is not a 40 px colour image"),
+        ("json", b"{}", "lacks"),
+        ("json", b"[", "JSON object"),
+        ("json", b"[" * 200_000, "JSON object"),
+        ("json", b'{"subject": ["a"]}', "its subject is neither a text nor null"),
+    ],
 )
 def test_content_that_hashes_well_and_is_wrong_is_found(copy: Path, extension: str, content: bytes, word: str) -> None:
     key = first_key(copy, "train-000000.tar")
     rewrite(copy, "train-000000.tar", {f"{key}.{extension}": content})
     with pytest.raises(UserError, match=word):
+        verify(copy)
+
+
+def test_a_shard_of_no_split_is_found(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["shards"].append({**manifest["shards"][0], "name": "ghost-000000.tar", "split": "ghost"})
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        UserError, match=r"ghost-000000\.tar: its split 'ghost' is none of the manifest's: train, valid"
+    ):
         verify(copy)
 
 
