@@ -39,6 +39,12 @@ def test_the_preliminary_test_set_becomes_a_labelled_split(archive: Path):
     assert prelim == [("1.bmp", 1, "57"), ("2.bmp", 0, "H49")]
 
 
+def test_a_small_h_in_the_preliminary_csv_names_the_same_subject(archive: Path):
+    text = "Patient_ID,new_names,labels\nUID_57_22_2_all.bmp,1.bmp,1\nUID_h3_1_1_hem.bmp,2.bmp,0\n"
+    cells = read_archive(add_prelim(archive, text), "subject", 0).cells
+    assert [cell.subject for cell in cells if cell.split == "prelim"] == ["57", "H3"]
+
+
 def test_an_image_of_the_preliminary_set_without_a_row_is_refused_and_not_dropped(archive: Path):
     add_prelim(archive)
     (archive / "validation" / "C-NMC_test_prelim_phase_data" / "3.bmp").touch()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contract.bootstrap import draw_weights, percentile_interval
+from contract.bootstrap import draw_weights, people_of, percentile_interval
 from evaluate.bootstrap import score_with_intervals, weighted_scores
 from evaluate.metrics import NAMES, score
 
@@ -96,3 +96,11 @@ def test_an_interval_is_undefined_where_too_many_resamples_are() -> None:
     values[:60] = 0.5
     values[:40] = np.nan
     assert percentile_interval(values) is not None
+
+
+def test_cells_of_unknown_people_are_a_person_each() -> None:
+    assert people_of(["a", None, None], [None] * 3, ["1", "2", "3"]) == ["subject a", "cell 2", "cell 3"]
+
+
+def test_two_ids_of_one_identity_are_one_person() -> None:
+    assert people_of(["a", "b"], ["a+b", "a+b"], ["1", "2"]) == ["identity a+b"] * 2

@@ -155,6 +155,11 @@ def test_a_bad_test_csv_is_refused_by_file_and_line(write_course, csv: str, text
         read_course(write_course(**{csv: text}))
 
 
+def test_a_blank_line_in_a_csv_is_refused_by_its_number(write_course):
+    with pytest.raises(UserError, match=r"train\.csv, line 3"):
+        read_course(write_course(train="Path,label\n./cells/0.bmp,0\n\n./cells/1.bmp,1\n"))
+
+
 def test_a_csv_that_is_not_text_is_refused(write_course):
     folder = write_course()
     (folder / "valid.csv").write_bytes("Path,label\n./cells/6.bmp,0\n".encode("utf-16"))

@@ -76,7 +76,18 @@ def test_a_file_that_is_not_a_manifest_is_refused_by_name(tmp_path: Path, conten
         load_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../outside.tar", "/tmp/outside.tar", "sub/train-000000.tar", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../outside.tar",
+        "/tmp/outside.tar",
+        "sub/train-000000.tar",
+        "",
+        "train-000000.tar/../../outside",  # it only begins as one
+        "train-000000.tar\n",
+        "train-000000.tarx",
+    ],
+)
 def test_a_shard_that_is_not_a_plain_file_name_is_refused(manifest: Manifest, name: str):
     # A reader joins the name to the folder, and --force deletes it: it must not point anywhere else.
     data = json.loads(manifest.to_json())
@@ -99,3 +110,23 @@ def test_numbers_and_names_that_no_network_can_be_trained_with_are_refused(
     (tmp_path / "manifest.json").write_text(json.dumps(json.loads(manifest.to_json()) | changes))
     with pytest.raises(UserError, match=rule):
         load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_a_mean_that_is_not_finite_is_refused(manifest: Manifest, number: str):
+    data = json.loads(manifest.to_json())
+    data["pixels"]["mean"][0] = 1234.5
+    with pytest.raises(UserError, match="must be finite"):
+        Manifest.from_json(json.dumps(data).replace("1234.5", number), "m")
+
+
+def test_a_mean_of_four_channels_is_refused(manifest: Manifest):
+    data = json.loads(manifest.to_json())
+    data["pixels"]["mean"] += [1.0]
+    with pytest.raises(UserError, match="4 values where 3 belong"):
+        Manifest.from_json(json.dumps(data), "m")
+
+
+def test_a_subject_is_a_person_of_its_own_where_identities_were_not_searched(manifest: Manifest):
+    unsearched = dataclasses.replace(manifest, identities={})
+    assert (unsearched.identity("7"), unsearched.identity(None)) == ("7", None)

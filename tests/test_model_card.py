@@ -43,3 +43,8 @@ def test_damaged_card_is_refused(card: ModelCard, old: str, new: str, rule: str)
 def test_card_of_no_network_of_ours_is_refused(card: ModelCard, changes: dict[str, Any], rule: str) -> None:
     with pytest.raises(UserError, match=rule):
         replace(card, **changes)
+
+
+def test_a_threshold_of_one_is_refused(card: ModelCard) -> None:
+    with pytest.raises(UserError, match="threshold"):
+        replace(card, threshold=1.0)

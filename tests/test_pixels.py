@@ -90,6 +90,20 @@ def test_a_higher_quality_is_nearer_and_larger():
     assert errors == sorted(errors, reverse=True)
 
 
+def test_a_jpg_stores_its_colours_as_finely_as_its_brightness():
+    data = encode_pixels(cell(), jpg(90))["jpg"]
+    frame = data.index(b"\xff\xc0")
+    assert [data[frame + 11 + 3 * channel] for channel in range(3)] == [0x11] * 3  # sampling factors: one by one
+
+
+def test_an_orientation_written_into_a_jpg_turns_nothing():
+    members = encode_pixels(cell(), jpg(90))
+    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)  # orientation 6: a quarter turn
+    exif = b"\xff\xe1" + struct.pack(">H", 8 + len(tiff)) + b"Exif\0\0" + tiff
+    turned = members | {"jpg": members["jpg"][:2] + exif + members["jpg"][2:]}
+    np.testing.assert_array_equal(decode_pixels(turned, jpg(90), "s: k"), decode_pixels(members, jpg(90), "s: k"))
+
+
 def test_npy_is_what_numpy_reads_and_writes():
     image, file = cell(), io.BytesIO()
     np.save(file, image, allow_pickle=False)

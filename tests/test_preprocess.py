@@ -174,3 +174,20 @@ def test_the_box_is_square_and_holds_the_cell(left: int, top: int, width: int, h
     assert left + width <= x + w
     assert top + height <= y + h
     assert out.shrunk == (crop == "native" and max(width, height) > 100)
+
+
+def test_a_thread_of_cell_pixels_that_would_leave_an_empty_image_is_refused():
+    # 20 pixels are enough for a cell, but in one row they cover less than half of any stored pixel.
+    image = np.zeros((450, 450, 3), np.uint8)
+    image[200, 200:220] = 90
+    with pytest.raises(UserError, match="too few for one pixel"):
+        preprocess(image, Recipe(size=33), "x")
+
+
+def test_sixteen_pixels_are_a_cell_and_fifteen_are_none():
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[10:14, 10:14] = 90
+    preprocess(image, Recipe(size=33, window=33), "x")
+    image[10, 10] = 0
+    with pytest.raises(UserError, match="fewer than 16"):
+        preprocess(image, Recipe(size=33, window=33), "x")

@@ -200,3 +200,10 @@ def test_a_full_disk_is_a_users_error_and_leaves_nothing_behind(write_course, tm
     with pytest.raises(UserError, match="shards: cannot be written: No space left on device"):
         build_small(write_course(), tmp_path / "shards")
     assert not (tmp_path / "shards").exists()
+
+
+def test_a_finished_build_of_more_shards_is_not_taken_for_one_of_fewer(write_course, tmp_path: Path):
+    dataset = read_dataset(write_course(resnet_18_test="Path\n./cells/5.bmp\n./cells/6.bmp\n"))
+    build(dataset, SMALL, tmp_path / "shards", workers=1, force=False, multiple_of=2)
+    with pytest.raises(UserError, match="another plan"):
+        build(dataset, SMALL, tmp_path / "shards", workers=1, force=False)

@@ -183,6 +183,13 @@ def test_a_list_of_skipped_cells_that_does_not_fit_is_refused(data: Path, skippi
         build_small(data, skipping, skip_bad=True)
 
 
+def test_a_list_of_one_skipped_cell_too_many_is_refused(data: Path, skipping: Path):
+    with (skipping / SKIPPED).open("a") as file:
+        file.write("./cells/0.bmp,train,x,y\n")
+    with pytest.raises(UserError, match="does not list"):
+        build_small(data, skipping, skip_bad=True)
+
+
 def test_the_list_of_skipped_cells_does_not_say_where_the_dataset_lies(data: Path, skipping: Path, tmp_path: Path):
     shutil.copytree(data, tmp_path / "elsewhere" / "data")
     build_small(tmp_path / "elsewhere" / "data", tmp_path / "again", skip_bad=True)

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from build_shards.dataset import read_dataset
+from build_shards.dataset import Cell, Dataset, read_dataset
 from build_shards.preprocess import cell_mask, cell_pixels, preprocess, read_image
 from build_shards.shards import build
 from build_shards.stain import measure
-from build_shards.stain_target import fit_recipe
+from build_shards.stain_target import Job, fit_recipe
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.recipe import Recipe
@@ -81,6 +81,27 @@ def test_the_target_sees_training_cells_alone(synthetic_data: Path, tmp_path: Pa
             cv2.imwrite(str(path), cv2.imread(str(path)) // 2)
     wanted = Recipe(stain="macenko", size=40)
     assert fit_recipe(read_dataset(data), wanted, False) == fit_recipe(read_dataset(synthetic_data), wanted, False)
+
+
+def test_the_target_is_of_eight_cells_a_subject_whatever_the_order_of_the_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[Cell] = []
+
+    def measure_number(job: Job) -> tuple[float, ...]:
+        measured.append(job.cell)
+        return (float(job.cell.source[1:]) + 1,) * 6
+
+    monkeypatch.setattr("build_shards.stain_target.measure_cell", measure_number)
+    names = [f"A{number}" for number in range(30)] + [f"B{number}" for number in range(3)]
+    cells = tuple(Cell(Path(name), name, "train", int(name[1:]) % 2, name[0]) for name in names)
+    targets = set()
+    for order in (cells, cells[::-1]):
+        measured.clear()
+        dataset = Dataset("listed", "course", "given", order, ())
+        targets.add(fit_recipe(dataset, Recipe(stain="reinhard"), skip_bad=False).target)
+        assert sum(cell.subject == "A" for cell in measured) == 8
+    assert len(targets) == 1
 
 
 def test_one_wild_cell_hardly_moves_the_target(synthetic_data: Path, tmp_path: Path) -> None:

@@ -1,9 +1,16 @@
-"""Candidates for twins: pairs of descriptors that correlate, turned or mirrored."""
+"""Candidates for twins: pairs of descriptors that correlate, turned or mirrored; and what no verification passes."""
 
 import numpy as np
 import pytest
 
-from build_shards.twins import candidates, describe
+from build_shards.synthetic import draw_cell
+from build_shards.twins import _correlation, _detail, candidates, describe
+
+
+@pytest.fixture
+def texture_and_mask() -> tuple[np.ndarray, np.ndarray]:
+    """The texture of a drawn cell's patch and where the cell is, both float32 ``[96, 96]``."""
+    return _detail(draw_cell(1, 0.0, np.random.default_rng(0), 96)[:, :, 1])
 
 
 def test_a_mirrored_cell_is_no_twin_and_is_found_among_mirrored_pairs() -> None:
@@ -25,3 +32,32 @@ def test_candidates_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch)
     assert len({k for *_, k in whole}) == 4
     monkeypatch.setattr("build_shards.twins.BLOCK", 7)
     assert candidates(both, mirrored=False) == whole
+
+
+def test_of_too_many_candidates_the_best_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("build_shards.twins.MOST", 1)
+    rng = np.random.default_rng(0)
+    cell = rng.normal(size=(32, 32)).astype(np.float32)
+    noises = (0.01, 0.02, 0.6, 0.6, 0.6)
+    noisy = np.stack([cell + noise * rng.normal(size=cell.shape).astype(np.float32) for noise in noises])
+    noisy /= np.linalg.norm(noisy, axis=(1, 2), keepdims=True)
+    found = candidates(noisy, mirrored=False)
+    assert len(found) == 5
+    assert (0, 1, 0) in found
+
+
+@pytest.mark.parametrize(("shift", "compared"), [(0, True), (11, True), (13, False)])
+def test_cells_that_lie_further_than_twelve_pixels_apart_are_not_compared(
+    texture_and_mask: tuple[np.ndarray, np.ndarray], shift: int, compared: bool
+) -> None:
+    warp = np.array([[1, 0, shift], [0, 1, 0]], np.float32)
+    assert (_correlation(*texture_and_mask, *texture_and_mask, warp) > -1) == compared
+
+
+def test_masks_that_hardly_overlap_are_not_compared(texture_and_mask: tuple[np.ndarray, np.ndarray]) -> None:
+    texture, inside = texture_and_mask
+    right, left = inside.copy(), inside.copy()
+    right[:, :48] = 0
+    left[:, 51:] = 0
+    unmoved = np.eye(2, 3, dtype=np.float32)
+    assert _correlation(texture * right, right, texture * left, left, unmoved) == -1

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from tars import members_of, tar_bytes
 
 from build_shards.cli import main
 from build_shards.verify import verify
@@ -84,6 +85,15 @@ def test_a_label_on_an_unlabelled_split_is_found(copy: Path) -> None:
     key = first_key(copy, "test-000000.tar")
     rewrite(copy, "test-000000.tar", {f"{key}.cls": b"1"})
     with pytest.raises(UserError, match=r"test-000000\.tar"):
+        verify(copy)
+
+
+def test_a_key_that_another_shard_has_too_is_found(copy: Path) -> None:
+    taken, old = first_key(copy, "train-000000.tar"), first_key(copy, "valid-000000.tar")
+    members = [(name.replace(f"{old}.", f"{taken}."), data) for name, data in members_of(copy / "valid-000000.tar")]
+    (copy / "valid-000000.tar").write_bytes(tar_bytes(members))
+    rewrite(copy, "valid-000000.tar", {})
+    with pytest.raises(UserError, match=rf"valid-000000\.tar: the key '{taken}' is in train-000000\.tar too"):
         verify(copy)
 
 
