@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from contract.errors import UserError
+from contract.interval import wilson_interval
 from evaluate import classify
 from evaluate.agreement import compare_pairs, holm, mcnemar
 from evaluate.ensemble import average, ensemble_threshold
@@ -51,6 +52,16 @@ def test_holm_steps_down_and_keeps_the_order() -> None:
     assert holm([]) == []
 
 
+def test_pairs_have_their_corrected_p() -> None:
+    labels, found = (0, 1) * 40, {}
+    for name, wrong in (("a", 0), ("b", 12), ("c", 30)):
+        verdicts = np.array(labels) ^ (np.arange(80) < wrong)
+        found[name] = _said(verdicts.tolist(), labels, (None,) * 80)
+    pairs = compare_pairs(found)
+    assert [pair.p_holm for pair in pairs] == holm([pair.p for pair in pairs])
+    assert any(pair.p_holm != pair.p for pair in pairs)
+
+
 def test_kappa_of_two_that_never_call_a_blast_is_undefined() -> None:
     never = _said([0.1] * 8)
     (pair,) = compare_pairs({"a": never, "b": never})
@@ -69,6 +80,15 @@ def test_people_are_listed_the_worst_first_with_vote_and_truth() -> None:
     vote = majority_vote(rows)
     assert vote is not None
     assert (vote.n, vote.correct, vote.ties, vote.mixed) == (2, 2, 0, 1)
+
+
+def test_intervals_of_ids_and_votes_are_of_what_is_right() -> None:
+    labels, subjects = (0, 0, 0, 1, 1, 1, 1), ("a", "a", "mixed", "b", "mixed", "b", "c")
+    rows = subject_rows(_said([0.9, 0.1, 0.1, 0.9, 0.9, 0.8, 0.7], labels, subjects))  # a is a tie
+    assert all(row.interval == wilson_interval(row.correct, row.n) for row in rows)
+    vote = majority_vote(rows)
+    assert vote is not None
+    assert (vote.n, vote.accuracy, vote.interval) == (3, 2 / 3, wilson_interval(2, 3))
 
 
 def test_a_tie_is_wrong_and_nobody_to_vote_on_is_none() -> None:
@@ -133,3 +153,12 @@ def test_predictions_come_back_from_their_csv_exactly(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("ID,label\na,1\n")
     with pytest.raises(UserError, match=r"p\.csv: not predictions of a report"):
         read_predictions(tmp_path / "p.csv")
+
+
+def test_putting_predictions_in_order_moves_every_column() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.random(8, np.float32)
+    given = Predictions(A.cells, rng.normal(size=(8, 2)).astype(np.float32), p**2, p, decide(p, 0.5))
+    moved = given.in_order(["./3.bmp", "./0.bmp", "./4.bmp"])
+    for column in ("logits", "uncalibrated", "probability", "verdicts"):
+        np.testing.assert_array_equal(getattr(moved, column), getattr(given, column)[[3, 0, 4]], column)

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from drawn_logits import N, drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
@@ -11,10 +12,12 @@ from scipy.special import expit
 from sklearn.metrics import log_loss, recall_score, roc_auc_score
 
 from contract.errors import UserError
+from contract.interval import wilson_interval
 from evaluate.bootstrap import score_with_intervals
 from export.calibrate import (
     OperatingPoint,
     People,
+    calibration_error,
     choose_threshold,
     cross_entropy,
     fit_temperature,
@@ -23,18 +26,8 @@ from export.calibrate import (
     score,
 )
 
-N = 200
 SEEDS = st.integers(0, 10_000)
 SENSITIVITIES = (0.01, 0.5, 0.9, 0.95, 1.0)
-
-
-def drawn(seed: int, temperature: float = 1.0, n: int = N) -> tuple[np.ndarray, np.ndarray]:
-    """Logits float32 ``[n, 2]`` of a network that is right, at ``temperature``, as often as it says; and labels."""
-    rng = np.random.default_rng(seed)
-    margin = rng.normal(0, 2, n)
-    labels = (rng.random(n) < expit(margin)).astype(np.int64)
-    shared = rng.normal(0, 3, n)  # moves both logits and so no probability
-    return np.stack([shared, shared + temperature * margin], axis=1).astype(np.float32), labels
 
 
 def with_ties(seed: int, n: int = 40, levels: int = 9) -> tuple[np.ndarray, np.ndarray]:
@@ -212,3 +205,23 @@ def test_intervals_say_whether_people_or_subject_ids_were_drawn() -> None:
     people, ids = (score(logits, labels, 1.0, 0.5, People(of_cells, known)).intervals for known in (True, False))
     assert people["valid_accuracy_identities"] == ids["valid_accuracy_subjects"]
     assert {name for name in ids if "identities" in name} == {name for name in people if "subjects" in name} == set()
+
+
+def test_scores_before_and_after_temperature_and_intervals_of_shares() -> None:
+    logits, labels = drawn(0, temperature=3.0, n=300)
+    found, p = score(logits, labels, 3.0, 0.4), probabilities(logits, 3.0)
+    for name, label in (("sensitivity", 1), ("specificity", 0)):
+        right = ((p >= 0.4) == (labels == 1))[labels == label]
+        assert found.intervals[f"valid_{name}"] == wilson_interval(int(right.sum()), len(right))
+    assert found.metrics["valid_calibration_error"] == calibration_error(p, labels)
+    assert found.metrics["valid_calibration_error_uncalibrated"] == calibration_error(
+        probabilities(logits, 1.0), labels
+    )
+    assert found.metrics["valid_loss_uncalibrated"] == cross_entropy(logits, labels, 1.0)
+    assert found.metrics["valid_loss"] == cross_entropy(logits, labels, 3.0)
+
+
+def test_calibration_error_by_hand() -> None:
+    # Two bins: 0.95 x 2 with one blast (0.45 too sure), 0.05 x 2 with one (0.45 too little): they do not cancel.
+    assert calibration_error(np.array([0.95, 0.95, 0.05, 0.05]), np.array([1, 0, 1, 0])) == pytest.approx(0.45)
+    assert calibration_error(np.array([1.0]), np.array([1])) == 0

@@ -1,10 +1,17 @@
-"""Folding BatchNorm into the convolutions, for every network."""
+"""Folding BatchNorm into the convolutions, for every network; only standard operators make a file."""
 
+from collections.abc import Callable
+
+import numpy as np
+import onnx
 import pytest
 import torch
 from as_trained import as_trained
+from onnx import helper, numpy_helper
+from tiny_model import tiny
 
-from export.graph import fold_batch_norm
+from contract.model_card import ModelCard
+from export.graph import finish, fold_batch_norm
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50", "resnet152"])
@@ -20,3 +27,23 @@ def test_folding_batch_norm_changes_no_logit(arch: str) -> None:
     # The network itself goes on as it was.
     assert torch.equal(network.conv1.weight, before)
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+
+
+def _foreign_opset(model: onnx.ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+
+
+def _foreign_node(model: onnx.ModelProto) -> None:
+    _foreign_opset(model)
+    model.graph.node[0].domain = "com.example"
+
+
+@pytest.mark.parametrize("change", [_foreign_opset, _foreign_node])
+def test_operators_that_are_not_standard_are_not_exported(
+    change: Callable[[onnx.ModelProto], None], card: ModelCard
+) -> None:
+    model = tiny(card)
+    model.graph.initializer.append(numpy_helper.from_array(np.float32([1]), "temperature"))
+    change(model)
+    with pytest.raises(ValueError, match="only the standard operators of opset 18 may be used"):
+        finish(model, card, "float32")

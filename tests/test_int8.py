@@ -116,6 +116,8 @@ def test_gate_counts_lost_accuracy_and_other_decisions() -> None:
     assert compare_decisions(right, one, labels).passed
     assert not compare_decisions(right, six, labels).passed  # 0.6 points of accuracy
     assert not Gate(0.0, 0.989).passed
+    assert not Gate(-0.0051, 1.0).passed
+    assert Gate(-0.005, 0.99).passed
 
 
 @pytest.mark.parametrize(("wrong", "passes"), [(5, True), (6, False)])

@@ -131,6 +131,14 @@ def test_another_test_csv_can_be_the_judge(command: Submit, tmp_path: Path, mani
         submit(replace(command, csv=other))
 
 
+def test_a_csv_of_another_order_is_refused_for_a_network(command: Submit, tmp_path: Path, manifest: Manifest) -> None:
+    ids = wanted_order(manifest, "test", "resnet50").ids
+    (tmp_path / "board.csv").write_text("Path\n" + "\n".join(ids[::-1]) + "\n")
+    with pytest.raises(UserError, match="out of order"):
+        submit(replace(command, csv=tmp_path / "board.csv"))
+    assert not (tmp_path / "given.json").exists()
+
+
 def test_without_credentials_it_says_how_to_get_them(command: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KAGGLE_API_TOKEN")
     with pytest.raises(UserError, match=r"no credentials: make a token at https://www\.kaggle\.com/settings/api"):

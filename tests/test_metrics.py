@@ -85,6 +85,14 @@ def test_the_threshold_table_reaches_the_sensitivities_that_it_names() -> None:
     assert rows["sensitivity 95 %"].ppv == pytest.approx(5 / 8)
 
 
+def test_a_row_of_the_threshold_table_by_hand() -> None:
+    labels = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
+    probability = np.array([0.9, 0.8, 0.1, 0.7, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1], np.float32)
+    (row,) = [row for row in threshold_table(labels, probability, 0.45) if row.name == "0.5"]  # TP 2, FN 1, FP 2, TN 5
+    assert (row.called_blast, row.sensitivity, row.specificity) == (4, 2 / 3, 5 / 7)
+    assert (row.ppv, row.npv) == (2 / 4, 5 / 6)
+
+
 def test_a_sensitivity_that_is_reached_exactly_is_reached() -> None:
     labels = np.array([0] + [1] * 10)
     rows = threshold_table(labels, np.array([0.05, *(np.arange(1, 11) / 10)], np.float32), 0.5)

@@ -1,6 +1,7 @@
 """Looking at a cell from all eight sides."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from contract.manifest import Manifest
 from contract.model_card import ModelCard
 from contract.shard_reader import SplitReader
 from evaluate.orientations import SIDES, predict_from_all_sides, turn, turn_back
-from evaluate.predictions import read_predictions
-from evaluate.predictor import Predictor
+from evaluate.predictions import blast_probability, read_predictions
+from evaluate.predictor import Prediction, Predictor
 from evaluate.report import Report, report
 from evaluate.report_record import load_record
 
@@ -53,6 +54,19 @@ def test_it_is_the_mean_of_the_eight_and_the_map_explains_it(predictor: Predicto
     np.testing.assert_allclose(found.logits, np.mean(single, axis=0), atol=1e-6)
     bias = found.logits - found.cam.mean(axis=(2, 3))
     np.testing.assert_allclose(bias - bias[0], 0, atol=1e-4)
+
+
+def test_the_mean_logits_get_the_card_s_temperature_and_threshold() -> None:
+    card = SimpleNamespace(temperature=2.0, threshold=0.9)
+
+    def predict(images: np.ndarray) -> Prediction:
+        logits = np.stack([np.zeros(len(images)), images[:, 0, 0, 0]], axis=1).astype(np.float32)
+        return Prediction(logits, blast_probability(logits, 2.0), np.zeros((len(images), 2, 1, 1), np.float32), 0.9)
+
+    image = np.array([[1, 2], [3, 10]], np.uint8)[None, :, :, None].repeat(3, axis=3)  # each side another corner
+    found = predict_from_all_sides(SimpleNamespace(card=card, predict=predict), image)  # type: ignore[arg-type]
+    assert found.probability == pytest.approx(1 / (1 + np.exp(-4 / 2)))  # not the mean of probabilities, 0.791
+    assert found.labels.tolist() == [0]
 
 
 def test_a_cell_that_looks_the_same_from_every_side_gets_the_graphs_own_probability(predictor: Predictor) -> None:

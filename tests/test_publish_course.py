@@ -6,65 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from finished_report import record
+from report_to_publish import NAMES, predictions_of, write_report
 
-from contract.baseline import BaselineCard
 from contract.errors import UserError
 from contract.publish import file_sha256
 from contract.record import to_json
 from evaluate.answer_tables import table
 from evaluate.answers import AnswersRecord
-from evaluate.predictions import Cells, Predictions
 from evaluate.publish import Publish, publish
-from evaluate.report_record import ARCHS, Network, ReportRecord, Verdicts, load_record
-
-NAMES = (*ARCHS, "ensemble", "baseline")
-CARD = BaselineCard(1, "some cells", ("normal", "blast"), ("b" * 64,), "trees", ("area",), 0, 0.5, (9,), {}, {})
-
-
-def _predictions(seed: int, split: str) -> Predictions:
-    ids = (f"./{split}/2.bmp", f"./{split}/a, b.bmp", f"./{split}/1.bmp")
-    probability = np.random.default_rng(seed).random(3).astype(np.float32)
-    cells = Cells(ids, ("k2", "k3", "k1"), (None,) * 3, (None,) * 3, (None,) * 3)
-    return Predictions(cells, None, probability, probability, (probability >= 0.5).astype(np.int64))
-
-
-def _write_report(
-    folder: Path, names: tuple[str, ...] = NAMES, splits: tuple[str, ...] = ("test", "external")
-) -> ReportRecord:
-    """Networks, baseline and a report of them, below ``folder``."""
-    (folder / "report").mkdir(parents=True, exist_ok=True)
-    networks: dict[str, Network] = {}
-    for seed, name in enumerate(names):
-        (folder / name).mkdir(exist_ok=True)
-        column = record().networks["ensemble" if name == "baseline" else name]
-        column = replace(column, unlabelled={split: Verdicts(3, 1, 2) for split in splits})
-        if column.file is not None:
-            (folder / name / "model.onnx").write_bytes(name.encode())
-            sha256 = file_sha256(folder / name / "model.onnx")
-            column = replace(column, file=replace(column.file, sha256=sha256))
-            text = "epoch,train_accuracy,valid_accuracy\n1,0.61,0.6789\n2,0.75,0.6543\n"
-            (folder / name / "history.csv").write_text(text)
-        if name == "ensemble":
-            column = replace(column, members=ARCHS)
-        if name == "baseline":
-            column = replace(column, baseline=CARD)
-            (folder / name / "card.json").write_text(CARD.to_json())
-        networks[name] = column
-        for split in splits:
-            said = _predictions(seed, split)
-            (folder / "report" / f"predictions_{split}_{name}.csv").write_text(said.to_csv())
-            rows = [
-                f'"{i}",{v}' if "," in i else f"{i},{v}" for i, v in zip(said.cells.ids, said.verdicts, strict=True)
-            ]
-            file = f"submission_{name}.csv" if split == "test" else f"submission_{split}_{name}.csv"
-            (folder / "report" / file).write_text("\n".join(["ID,label", *rows, ""]))
-        (folder / "report" / f"confusion_{name}.png").write_bytes(b"matrix of " + name.encode())
-    (folder / "report" / "accuracy.png").write_bytes(b"curves")
-    history = {name: rows for name, rows in record().history.items() if name in names}
-    made = record(networks=networks, history=history)
-    (folder / "report" / "metrics.json").write_text(to_json(made), encoding="utf-8")
-    return made
+from evaluate.report_record import ARCHS, ReportRecord, load_record
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -73,7 +23,7 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def artifacts(tmp_path: Path) -> Path:
-    _write_report(tmp_path / "artifacts")
+    write_report(tmp_path / "artifacts")
     return tmp_path / "artifacts"
 
 
@@ -84,7 +34,7 @@ def test_every_column_has_its_files_in_the_published_format(artifacts: Path, tmp
     assert set(_content(out)) == {*kinds, *figures, *(f"history_{arch}.csv" for arch in ARCHS)}
     for seed, name in enumerate(NAMES):
         for kind, split in (("predictions", "test"), ("external", "external")):
-            said = _predictions(seed, split)
+            said = predictions_of(seed, split)
             header, *rows = (out / f"{kind}_{name}.csv").read_text().splitlines()
             assert header == "ID,label,probability"
             assert rows[0] == f"./{split}/2.bmp,{said.verdicts[0]},{said.probability[0]:.6f}"
@@ -105,7 +55,7 @@ def test_it_is_the_same_twice_and_removes_only_what_an_older_report_had(artifact
         "README.md": b"kept",
         "notes_resnet18.csv": b"kept",
     }
-    _write_report(artifacts, ("resnet18", "baseline"))
+    write_report(artifacts, ("resnet18", "baseline"))
     publish(Publish(artifacts, out, incomplete=True))
     left = {name for name in first if any(part in name for part in ("resnet18", "baseline", "accuracy"))}
     assert set(_content(out)) == left | {"README.md", "notes_resnet18.csv"}
@@ -116,7 +66,7 @@ def test_what_an_older_report_had_of_a_split_that_is_gone_is_removed(artifacts: 
     mine = {"notes_resnet18.csv": b"kept", "ward_resnet18.csv": b"ID,label,probability,mine\n", "external.csv": b"x"}
     for name, data in mine.items():
         (out / name).write_bytes(data)
-    _write_report(artifacts, splits=("test",))
+    write_report(artifacts, splits=("test",))
     publish(Publish(artifacts, out))
     left = _content(out)
     assert {name: left[name] for name in mine} == mine
@@ -132,7 +82,7 @@ def test_a_folder_in_the_place_of_an_older_file_is_named(artifacts: Path, tmp_pa
 
 
 def test_a_missing_column_is_named_and_nothing_is_written(artifacts: Path, tmp_path: Path) -> None:
-    _write_report(artifacts, ("resnet18", "resnet50", "ensemble"))
+    write_report(artifacts, ("resnet18", "resnet50", "ensemble"))
     with pytest.raises(UserError, match="has no resnet152, baseline: nothing was written"):
         publish(Publish(artifacts, tmp_path / "course"))
     assert not (tmp_path / "course").exists()
@@ -153,6 +103,15 @@ def test_what_is_not_of_the_report_is_refused_before_anything_is_written(
 ) -> None:
     (artifacts / file).write_text("epoch,train_accuracy,valid_accuracy\n1,0.1,0.1\n")
     with pytest.raises(UserError, match=words):
+        publish(Publish(artifacts, tmp_path / "course"))
+    assert not (tmp_path / "course").exists()
+
+
+def test_a_report_made_before_its_history_is_not_published(artifacts: Path, tmp_path: Path) -> None:
+    made = load_record(artifacts / "report")
+    history = {name: rows for name, rows in made.history.items() if name != "resnet50"}
+    (artifacts / "report" / "metrics.json").write_text(to_json(replace(made, history=history)))
+    with pytest.raises(UserError, match=r"resnet50/history\.csv: was not there when the report was made"):
         publish(Publish(artifacts, tmp_path / "course"))
     assert not (tmp_path / "course").exists()
 
@@ -193,7 +152,7 @@ def _write_answers(
         sha256 = file_sha256(folder / name / "model.onnx")
         networks[name] = replace(file, sha256=sha256, card=file.card | {"training": training, "threshold": threshold})
         for split in ("test", "external"):
-            files[f"predictions_{split}_{name}.csv"] = _predictions(seed + k, split).to_csv().encode()
+            files[f"predictions_{split}_{name}.csv"] = predictions_of(seed + k, split).to_csv().encode()
     for name, data in files.items():
         (folder / "answers" / name).write_bytes(data)
     digests = {name: file_sha256(folder / "answers" / name) for name in files}
@@ -216,7 +175,7 @@ def test_networks_for_people_never_seen_answer_every_split_but_test(artifacts: P
         "external": {"resnet18": 50, "resnet50": 60, "resnet152": 2},
     }
     for kind, split in (("predictions", "test"), ("external", "external")):
-        members = {name: _predictions(seed, split) for name, seed in seeds[kind].items()}
+        members = {name: predictions_of(seed, split) for name, seed in seeds[kind].items()}
         for name, said in members.items():
             assert found[f"{kind}_{name}.csv"] == table(said).encode()
         mean = np.mean([said.probability for said in members.values()], axis=0)
@@ -242,7 +201,7 @@ def test_the_ensemble_decides_by_the_thresholds_of_those_who_speak(artifacts: Pa
 
 
 def test_without_people_never_seen_there_is_nothing_for_their_networks_to_answer(tmp_path: Path) -> None:
-    made = _write_report(tmp_path / "artifacts", splits=("test",))
+    made = write_report(tmp_path / "artifacts", splits=("test",))
     _write_answers(tmp_path / "artifacts" / "unseen", made, 60, False, "resnet50")
     with pytest.raises(UserError, match=r"--unseen .*unseen: there is no split but test"):
         publish(Publish(tmp_path / "artifacts", tmp_path / "course", unseen=tmp_path / "artifacts" / "unseen"))

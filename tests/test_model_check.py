@@ -1,0 +1,105 @@
+"""A model file that has a right seal and is refused by a rule; images and outputs that no network here has."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from tiny_model import tiny, write
+
+from contract.errors import UserError
+from contract.model_card import ModelCard
+from contract.recipe import Recipe
+from evaluate.model_check import read_model
+from evaluate.predictor import Predictor
+
+OTHERS: dict[str, Any] = {
+    "dataset": "others",
+    "recipe": Recipe(size=40, crop="box"),
+    "mean": (1.0, 2.0, 3.0),
+    "std": (1.0, 2.0, 3.0),
+    "manifest_digest": "b" * 64,
+    "seed": 5,
+    "epoch": 5,
+    "training": {"lr": 1.0},
+    "versions": {"torch": "other"},
+    "temperature": 2.0,
+    "threshold": 0.25,
+    "operating_point": "balanced",
+    "classes": ("HEM", "ALL"),
+    "arch": "resnet50",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_int8_file_that_differs_from_model_onnx_in_anything_that_decides_is_refused(
+    name: str, card: ModelCard, tmp_path: Path
+) -> None:
+    path = write(tiny(card, variant="int8"), tmp_path / "model.int8.onnx")
+    write(tiny(card), tmp_path / "model.onnx")
+    read_model(path)
+    write(tiny(card, **{name: OTHERS[name]}), tmp_path / "model.onnx")
+    with pytest.raises(UserError, match=rf"its {name} differs"):
+        read_model(path)
+
+
+def _nothing(_: onnx.ModelProto) -> None:
+    pass
+
+
+def _functions(model: onnx.ModelProto) -> None:
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    model.functions.append(helper.make_function("", "Softmax", ["x"], ["y"], nodes, [helper.make_opsetid("", 18)]))
+
+
+def _sparse(model: onnx.ModelProto) -> None:
+    values = helper.make_tensor("sparse", TensorProto.FLOAT, [1], [1.0])
+    indices = helper.make_tensor("indices", TensorProto.INT64, [1], [0])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2]))
+
+
+def _graphs(model: onnx.ModelProto) -> None:
+    inner = helper.make_graph([], "inner", [], [])
+    model.graph.node[0].attribute.append(helper.make_attribute("branches", [inner]))
+
+
+@pytest.mark.parametrize(
+    ("change", "stated", "words"),
+    [
+        (_functions, {}, "holds functions, training or sparse tensors"),
+        (_sparse, {}, "holds functions, training or sparse tensors"),
+        (_graphs, {}, "holds a graph of its own"),
+        (_nothing, {"variant": "checkpoint"}, "its card is that of a checkpoint, not of an ONNX file"),
+        (_nothing, {"opset": 17}, "its card states opset 17"),
+    ],
+)
+def test_sealed_files_of_further_kinds_are_refused(
+    change: Callable[[onnx.ModelProto], None], stated: dict[str, Any], words: str, card: ModelCard, tmp_path: Path
+) -> None:
+    model = tiny(card, **stated)
+    change(model)
+    with pytest.raises(UserError, match=words):
+        read_model(write(model, tmp_path / "model.onnx"))
+
+
+def test_a_raw_image_larger_than_memory_allows_is_refused_unrun(card: ModelCard) -> None:
+    predictor = Predictor.__new__(Predictor)  # without a session: nothing may be run
+    predictor.path, predictor.card = Path("model.raw.onnx"), replace(card, variant="raw")
+    with pytest.raises(UserError, match="the image is 8193 x 1 px: at most 8192 a side"):
+        predictor.predict_raw(np.broadcast_to(np.uint8(9), (1, 8193, 3)))
+
+
+def test_outputs_of_another_shape_are_refused(card: ModelCard, tmp_path: Path) -> None:
+    model = tiny(card)  # of three classes from here on
+    (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == "weight"]
+    weight.CopyFrom(numpy_helper.from_array(np.ones((3, 3, 1, 1), np.float32), "weight"))
+    for value in model.graph.output:
+        if value.name in ("logits", "cam"):
+            value.type.tensor_type.shape.dim[1].dim_value = 3
+    predictor = Predictor(write(model, tmp_path / "model.onnx"), "cpu", 1)
+    with pytest.raises(UserError, match="its outputs have other shapes"):
+        predictor.predict(np.full((2, 40, 40, 3), 9, np.uint8))

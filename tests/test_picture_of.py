@@ -1,0 +1,53 @@
+"""The pictures of a report: each is of its own cell and map, and the gallery shows the errors that the record names."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from finished_report import record
+
+from contract.recipe import Recipe
+from evaluate import report
+from evaluate.columns import Columns, picture_of
+from evaluate.evidence import evidence_of, mean_evidence, paint_evidence
+from evaluate.gallery import split_picture
+from evaluate.predictions import Cells, Predictions, decide
+from evaluate.split_prediction import SplitPrediction
+
+RECIPES = {"resnet18": Recipe(size=40), "resnet50": Recipe(size=40, crop="box")}
+TEMPERATURES = {"resnet18": 1.0, "resnet50": 3.0}
+FIRST = {"resnet18": 10, "resnet50": 100}  # the grey level of the first image that a network's reader gives
+POSITIONS = [2, 0, 1]
+
+
+def _spoken() -> dict[str, SplitPrediction]:
+    rng, made = np.random.default_rng(0), {}
+    for name, recipe in RECIPES.items():
+        grey = FIRST[name]
+        reader = SimpleNamespace(recipe=recipe, image=lambda i, grey=grey: np.full((8, 8, 3), grey + i, np.uint8))
+        cam = rng.normal(size=(3, 2, 2, 2)).astype(np.float32)
+        made[name] = SplitPrediction(SimpleNamespace(cells=None), cam, reader, POSITIONS)  # type: ignore[arg-type]
+    return made
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "ensemble"])
+def test_a_picture_is_of_the_cell_and_its_own_map(name: str) -> None:
+    spoken = _spoken()
+    networks = {n: SimpleNamespace(card=SimpleNamespace(temperature=t)) for n, t in TEMPERATURES.items()}
+    columns = Columns((), networks, {}, None)  # type: ignore[arg-type]
+    one = "resnet18" if name == "ensemble" else name  # the other network sees another part of the image
+    for i, position in enumerate(POSITIONS):
+        cell, seen = split_picture(picture_of(columns, spoken, name, "valid", i))
+        assert (cell == FIRST[one] + position).all()
+        evidence = mean_evidence([evidence_of(spoken[one].cam[i], TEMPERATURES[one])], 8)
+        np.testing.assert_array_equal(seen, paint_evidence(cell, evidence))
+
+
+def test_the_gallery_shows_the_errors_that_the_record_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("a", "b", "c", "d")
+    p = np.array([0.6, 0.9, 0.1, 0.95], np.float32)
+    found = Predictions(Cells(names, names, (None,) * 4, (None,) * 4, (0, 1, 1, 0)), None, p, p, decide(p, 0.5))
+    monkeypatch.setattr(report, "picture_of", lambda *given: f"cell {given[-1]}".encode())
+    files = report._gallery(None, {}, record(), {"resnet18": found})  # type: ignore[arg-type]
+    wanted = {1: 3, 2: 2, 3: 0}  # by confidence: 0.95, 0.9, 0.6
+    assert files == {f"gallery_resnet18_{rank:02d}.png": f"cell {i}".encode() for rank, i in wanted.items()}
