@@ -89,8 +89,10 @@ def test_report_page_and_demo_show_the_same_pixels(
     assert (shown == cell).all()
     assert (in_report == painted).all()
 
-    opinion = Opinion(1, "blast", 0.9, 0.5, 1.0, evidence, cell)
-    url = web_page._describe_opinion("resnet18", opinion)["map"]
+    opinion = Opinion(1, "blast", 0.9, 0.45, 1.5, evidence, cell)
+    told = web_page._describe_opinion("resnet18", opinion)
+    url = told.pop("map")
+    assert list(told.values()) == ["resnet18", 1, "blast", 0.9, 0.45, 1.5]
     png = np.frombuffer(base64.b64decode(url.removeprefix("data:image/png;base64,")), np.uint8)
     assert (cv2.imdecode(png, cv2.IMREAD_COLOR)[:, :, ::-1] == painted).all()
 

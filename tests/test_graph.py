@@ -47,3 +47,12 @@ def test_operators_that_are_not_standard_are_not_exported(
     change(model)
     with pytest.raises(ValueError, match="only the standard operators of opset 18 may be used"):
         finish(model, card, "float32")
+
+
+def test_a_graph_that_onnx_finds_faulty_is_not_exported(card: ModelCard) -> None:
+    model = tiny(card)
+    model.graph.initializer.append(numpy_helper.from_array(np.float32([1]), "temperature"))
+    finish(model, card, "float32")
+    model.graph.node[2].input[0] = "nothing makes this"
+    with pytest.raises(onnx.checker.ValidationError, match="nothing makes this"):
+        finish(model, card, "float32")
