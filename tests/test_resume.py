@@ -167,15 +167,14 @@ def test_finished_run_is_left_alone(
     assert "already trained for 2 epochs" in capsys.readouterr().out
 
 
-def test_a_forced_run_drops_the_record_of_the_run_that_it_replaces(
-    interrupted: Path, shards: Path, tmp_path: Path
+@pytest.mark.parametrize("name", ["run.json", "history.csv"])
+def test_a_forced_run_drops_what_speaks_of_the_run_that_it_replaces(
+    name: str, finished: Path, shards: Path, tmp_path: Path
 ) -> None:
-    artifacts = copy_of(interrupted, tmp_path)
-    record = artifacts / "resnet18" / "run.json"
-    record.write_text("{}")
-    run = Run(config_of(shards, artifacts, force=True))
-    assert start(run)
-    assert not record.exists()
+    artifacts = copy_of(finished, tmp_path)
+    assert (artifacts / "resnet18" / name).is_file()
+    assert start(Run(config_of(shards, artifacts, force=True)))
+    assert not (artifacts / "resnet18" / name).exists()
 
 
 def test_run_interrupted_after_its_last_epoch_gets_its_picture_and_record(

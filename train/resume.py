@@ -43,6 +43,8 @@ def start(run: Run) -> bool:
         _tell_best_of_cycles(run)
     if run.processes.first:
         remove(record)  # it speaks of the run that is replaced, or given more cycles
+        if not run.history:
+            remove(run.folder / HISTORY)  # of the run that is replaced: a comparison would draw it as this one's
         write_start_record(run.folder, run.config, run.card(), run.processes.ranks)
     if run.initial and not run.history:
         run.tell(f"starts from {run.initial}")
