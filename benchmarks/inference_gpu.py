@@ -5,7 +5,6 @@ torch eager has TF32 in its convolutions, as torch has by default.
 """
 
 import copy
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +15,9 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.inference_chains import Chain, Images, start_chains
 from contract.errors import UserError
 from evaluate.predictor import CUDA, run_bound
-
-Images = NDArray[np.uint8]
-Chain = Callable[[Images], Any]  # uint8 [N, size, size, 3] -> logits [N, 2]
 
 
 def make_gpu_chains(
@@ -43,12 +40,7 @@ def make_gpu_chains(
         torch._dynamo.reset()  # else a second size meets the first one's graph, and is compiled with sizes left open
         whole = torch.compile(channels_last, dynamic=False)
         makers["torch.compile, bf16"] = lambda: _torch(whole, device, torch.bfloat16)
-    chains, starts = {}, {}
-    for name, make in makers.items():
-        began = time.perf_counter()
-        chains[name] = make()
-        starts[name] = time.perf_counter() - began
-    return chains, starts
+    return start_chains(makers)
 
 
 def to_float16(float32: bytes) -> bytes:

@@ -1,5 +1,7 @@
 """The network and the int8 graph that tests of quantisation share."""
 
+from dataclasses import replace
+
 import torch
 
 from contract.model_card import ModelCard
@@ -7,7 +9,10 @@ from export.graph import finish, fold_batch_norm, translate
 from export.int8_ranges import measure_ranges
 from export.quantize import quantize
 from train.normalise import Normalise
-from train.resnet import ResNet
+from train.resnet import BasicBlock, Bottleneck, ResNet
+
+# Every way in which they differ for int8, as a fixture's parameters: kind of block, and channels of input.
+KINDS = {"basic": (BasicBlock, 3), "basic with colours": (BasicBlock, 6), "bottleneck": (Bottleneck, 3)}
 
 
 def small(block: type, channels: int) -> ResNet:
@@ -20,6 +25,11 @@ def small(block: type, channels: int) -> ResNet:
             torch.nn.init.normal_(norm.bias, std=0.2)
     torch.nn.init.normal_(network.fc.weight)
     return network.eval()
+
+
+def card_for(card: ModelCard, network: ResNet) -> ModelCard:
+    """A card that fits: with six channels a network sees standardised cells and their colours."""
+    return replace(card, training={"standardise": True, "colours": True}) if network.conv1.in_channels == 6 else card
 
 
 def int8_file(network: ResNet, card: ModelCard, images: torch.Tensor) -> bytes:

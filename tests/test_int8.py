@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from int8_network import small
+from int8_network import KINDS, card_for, small
 from onnx import numpy_helper
 
 from build_shards.preprocess import preprocess, read_image
@@ -24,22 +24,17 @@ from export.quantize import Gate, calibration_sample, compare_decisions, quantiz
 from export.raw_graph import to_raw
 from export.raw_verify import compare_raw
 from train.normalise import Normalise
-from train.resnet import BasicBlock, Bottleneck, ResNet
+from train.resnet import ResNet
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(BasicBlock, 3), (BasicBlock, 6), (Bottleneck, 3)],
-    ids=["basic", "basic with colours", "bottleneck"],
-)
+@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS)
 def network(request: pytest.FixtureRequest) -> ResNet:
     return small(*request.param)
 
 
 @pytest.fixture(scope="module")
 def card(card: ModelCard, network: ResNet) -> ModelCard:
-    """Of ``network``: with six channels it sees standardised cells and their colours."""
-    return replace(card, training={"standardise": True, "colours": True}) if network.conv1.in_channels == 6 else card
+    return card_for(card, network)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Sums of int8 products: exact on every processor, in files of now and in those of earlier versions."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from int8_network import int8_file, small
+from int8_network import KINDS, card_for, int8_file, small
 from onnx import numpy_helper
 
 from contract.manifest import load_manifest
@@ -20,22 +19,17 @@ from evaluate.predictor import Predictor
 from export.int8_ranges import weight_scale
 from export.quantize import calibration_sample
 from export.source import logits_of
-from train.resnet import BasicBlock, Bottleneck, ResNet
+from train.resnet import ResNet
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(BasicBlock, 3), (BasicBlock, 6), (Bottleneck, 3)],
-    ids=["basic", "basic with colours", "bottleneck"],
-)
+@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS)
 def network(request: pytest.FixtureRequest) -> ResNet:
     return small(*request.param)
 
 
 @pytest.fixture(scope="module")
 def card(card: ModelCard, network: ResNet) -> ModelCard:
-    """Of ``network``: with six channels it sees standardised cells and their colours."""
-    return replace(card, training={"standardise": True, "colours": True}) if network.conv1.in_channels == 6 else card
+    return card_for(card, network)
 
 
 @pytest.fixture(scope="module")
