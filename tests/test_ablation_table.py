@@ -121,6 +121,16 @@ def test_the_table_has_mean_deviation_values_and_intervals() -> None:
     assert f"| 3 | 1 of 2 | {np.mean(each):.1f} ± {np.std(each, ddof=1):.1f} [" in row
 
 
+def test_people_never_seen_and_people_seen_have_columns_of_their_own() -> None:
+    unseen = _table("a", 1, FIRST)  # 26 of 42 right
+    seen = _table("a", 1, {"F": (1, [1.0] * 30), "G": (0, [-1.0] * 30)}).assign(unseen=False)  # all right
+    tables = pd.concat([unseen, seen], ignore_index=True)
+    (row,) = [line for line in lines(tables, ("a",)) if line.startswith("| a |")]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[3].startswith("61.9 [")
+    assert cells[8:10] == ["100.0", "1.000"]
+
+
 Write = Callable[..., Path]
 
 

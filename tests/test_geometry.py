@@ -1,4 +1,4 @@
-"""Eroded outlines, erased rectangles and sizes; turns and moves are tested in test_augment.py."""
+"""Eroded outlines, erased rectangles, sizes and angles; flips and moves are tested in test_augment.py."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from train.draws import Draws
-from train.geometry import boxes_of, erase, erode, resize
+from train.geometry import boxes_of, erase, erode, move, resize
 
 
 def discs(n: int, size: int = 40, radius: float = 12) -> torch.Tensor:
@@ -64,3 +64,14 @@ def test_resize_to_half_is_the_mean_of_four_pixels() -> None:
     x = torch.randn((2, 3, 12, 12), generator=torch.Generator().manual_seed(0))
     wanted = x.numpy().astype(np.float64).reshape(2, 3, 6, 2, 6, 2).mean(axis=(3, 5))
     assert np.abs(resize(x, 6).numpy() - wanted).max() < 1e-6
+
+
+def test_cells_are_turned_by_any_angle() -> None:
+    rays = torch.zeros(256, 1, 33, 33)
+    rays[:, 0, 16, 24:] = 1.0  # from the middle to the right
+    found = move(rays, 1.0, 0.0, 0.0, Draws(0, 0, 256))[:, 0]
+    offsets = torch.arange(33) - 16.0
+    mass = found.sum((1, 2))
+    down, right = ((found * distance).sum((1, 2)) / mass for distance in (offsets[:, None], offsets))
+    counts = torch.histc(torch.atan2(down, right), 8, -torch.pi, torch.pi)
+    assert counts.min() > 16  # 32 are expected in each eighth of a turn

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from train.resnet import ARCHITECTURES, BasicBlock, Bottleneck, ResNet, build_resnet
@@ -149,6 +149,22 @@ def test_block_computes_the_equation_of_the_paper(block_type: type[BasicBlock | 
         branch = torch.relu(branch) if number < len(strides) else branch
     wanted = torch.relu(branch + conv_norm(x, "downsample.0", "downsample.1", 2))
     torch.testing.assert_close(block(x), wanted, rtol=1e-10, atol=1e-10)
+
+
+def test_stem_and_head_are_those_of_the_paper() -> None:
+    torch.manual_seed(0)
+    network = ResNet(BasicBlock, (1, 1, 1, 1), 2).double().eval()
+    nn.init.normal_(network.bn1.bias)
+    seen: dict[str, Tensor] = {}
+    network.layer1.register_forward_pre_hook(lambda _, inputs: seen.update(stem=inputs[0].clone()))
+    network.layer4.register_forward_hook(lambda *call: seen.update(last=call[2].clone()))
+    images = batch(2, 70).double()
+    logits = network(images)
+    stem = functional.conv2d(images, network.conv1.weight, stride=2, padding=3) / math.sqrt(1 + 1e-5)
+    stem = torch.relu(stem + network.bn1.bias.view(1, -1, 1, 1))
+    torch.testing.assert_close(seen["stem"], functional.max_pool2d(stem, 3, stride=2, padding=1))
+    assert seen["last"].shape[2:] == (3, 3)
+    torch.testing.assert_close(logits, network.fc(seen["last"].mean((2, 3))))
 
 
 def test_every_fresh_block_has_a_zero_last_gamma_and_no_other_norm_has(resnet152: ResNet) -> None:

@@ -105,6 +105,16 @@ def test_a_person_may_have_any_name(files: Path, person: str) -> None:
     assert sorted(read_files(str(files / "of_na.csv")).person.unique()) == sorted(["B", "C", person])
 
 
+def test_cells_go_by_identity_where_a_person_has_several_ids(tmp_path: Path) -> None:
+    text = "ID,key,subject,identity,label,probability,verdict\n"
+    cells = (("a", "1", "1+2"), ("b", "2", "1+2"), ("c", "7", ""), ("NA", "NA", ""))
+    text += "".join(f"{key}.bmp,{key},{subject},{identity},1,0.7,1\n" for key, subject, identity in cells)
+    (tmp_path / "predictions_valid.csv").write_text(text)
+    table = read_files(str(tmp_path / "predictions_valid.csv"))
+    assert table.person.tolist() == ["1+2", "1+2", "7", "NA"]
+    assert accuracy(table).people == 3
+
+
 def test_curves_have_a_point_for_each_number_of_epochs(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = Curves((f"{files}/abl/*.csv", f"{files}/abl/*e20*.csv"), out=files / "curves.png")
     (points,) = read_curves(command).values()

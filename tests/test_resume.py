@@ -13,8 +13,10 @@ from equality import assert_equal
 from small_network import SmallNetwork, config_of
 
 import train.loop
+import train.resume
 from contract.errors import UserError
 from contract.manifest import Manifest
+from contract.model_card import ModelCard
 from train.checkpoint import load_checkpoint
 from train.data import open_labelled
 from train.history import best_epoch, read_history
@@ -22,6 +24,7 @@ from train.loop import train as train_network
 from train.normalise import Normalise
 from train.resume import start
 from train.run import Run
+from train.scores import Scores
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 FILES = {"best.pt", "last.pt", "history.csv", "config.json", "run.json", "accuracy.png"}
@@ -107,6 +110,30 @@ def test_resumed_run_ends_as_an_uninterrupted_one(
         assert replace(card_found, versions={}) == replace(card_wanted, versions={})
         assert_equal({**found, "card": None}, {**wanted, "card": None})
     assert content_of(artifacts)["accuracy.png"] == content_of(finished)["accuracy.png"]
+
+
+def test_run_killed_between_its_two_checkpoints_ends_with_the_best_weights(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies = iter([0.5, 0.75, 0.75])  # the second epoch is the best, and is made twice
+    monkeypatch.setattr(train.loop, "evaluate", lambda *_: Scores(0.5, next(accuracies), 0.5, 0.5))
+    written: list[str] = []
+    save = train.resume.save_checkpoint
+
+    def die_after_the_third(path: Path, card: ModelCard, state: dict[str, Any]) -> None:
+        save(path, card, state)
+        written.append(path.name)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.resume, "save_checkpoint", die_after_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            train_network(config_of(shards, tmp_path))
+    folder = train_network(config_of(shards, tmp_path, resume=True))
+    card, state = load_checkpoint(folder / "best.pt")
+    assert card.epoch == best_epoch(read_history(folder / "history.csv")).epoch == 2
+    assert_equal(state["model"], load_checkpoint(folder / "last.pt")[1]["ema"])
 
 
 def test_first_epoch_of_an_interrupted_run_differs_from_the_end(finished: Path, interrupted: Path) -> None:

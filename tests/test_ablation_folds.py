@@ -1,0 +1,46 @@
+"""Folds of an ablation: whole people under all their ids, drawn anew for every seed, and networks trained anew."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import benchmarks.ablation as ablation
+from benchmarks.ablation import JUDGED, Ablation, labelled_cells, make_shards, planned
+from build_shards.dataset import Dataset
+from contract.shard_reader import SplitReader
+
+
+def sides_of(command: Ablation, labelled: Dataset) -> list[dict[str, set[str]]]:
+    """The ids of those trained on, held out and seen, of every network that is planned."""
+    found = []
+    for network in planned(command, labelled.digest):
+        manifest = make_shards(command, labelled, network)
+        readers = {split: SplitReader(network.shards, manifest, split) for split in ("train", *JUDGED)}
+        found.append({split: set(reader.subjects) for split, reader in readers.items()})
+    return found
+
+
+def test_all_ids_of_a_person_are_held_out_together(
+    synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled = labelled_cells(synthetic_data)
+    command = Ablation(synthetic_data, ("size=40",), tmp_path, epochs=1, seeds=(7,), workers=1)
+    monkeypatch.setattr(ablation, "find_people", lambda *_: {})
+    first, second = sides_of(replace(command, out=tmp_path / "alone"), labelled)
+    pair = min(first["valid"]), min(second["valid"])  # of two folds
+    monkeypatch.setattr(ablation, "find_people", lambda *_: dict.fromkeys(pair, "+".join(pair)))
+    for sides in sides_of(command, labelled):
+        assert len(set(pair) & sides["valid"]) in (0, 2)
+        assert len(set(pair) & (sides["train"] | sides["seen"])) in (0, 2)
+
+
+def test_every_seed_has_folds_of_its_own(synthetic_data: Path, tmp_path: Path) -> None:
+    command = Ablation(synthetic_data, ("size=40",), tmp_path, epochs=1, seeds=(7, 3), held=(1,), workers=1)
+    first, second = sides_of(command, labelled_cells(synthetic_data))
+    assert first["valid"] != second["valid"]
+
+
+def test_a_network_that_was_stopped_is_trained_anew() -> None:
+    (network,) = planned(Ablation(Path(), ("blur=0.1",), seeds=(0,), held=(1,)), "cells")
+    assert network.training.force
