@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+import onnx
 import torch
 
 from contract.model_card import ModelCard
-from export.graph import finish, fold_batch_norm, translate
+from export.graph import finish, fold_batch_norm
 from export.int8_ranges import measure_ranges
 from export.quantize import quantize
 from train.normalise import Normalise
@@ -32,7 +33,7 @@ def card_for(card: ModelCard, network: ResNet) -> ModelCard:
     return replace(card, training={"standardise": True, "colours": True}) if network.conv1.in_channels == 6 else card
 
 
-def int8_file(network: ResNet, card: ModelCard, images: torch.Tensor) -> bytes:
-    """Quantised with ranges of uint8 ``[M, size, size, 3]`` images."""
+def int8_file(graph: onnx.ModelProto, network: ResNet, card: ModelCard, images: torch.Tensor) -> bytes:
+    """The network's ``graph`` quantised with ranges of uint8 ``[M, size, size, 3]`` images."""
     ranges = measure_ranges(fold_batch_norm(network), Normalise.of(card), images, ())
-    return finish(quantize(translate(network, card), ranges), card, "int8")
+    return finish(quantize(graph, ranges), card, "int8")

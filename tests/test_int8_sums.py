@@ -16,6 +16,7 @@ from contract.model_file import EXACT_INT8, LARGEST_PAIR, int8_entries
 from contract.shard_reader import SplitReader
 from evaluate.model_check import read_model
 from evaluate.predictor import Predictor
+from export.graph import translate
 from export.int8_ranges import weight_scale
 from export.quantize import calibration_sample
 from export.source import logits_of
@@ -33,6 +34,11 @@ def card(card: ModelCard, network: ResNet) -> ModelCard:
 
 
 @pytest.fixture(scope="module")
+def graph(network: ResNet, card: ModelCard) -> onnx.ModelProto:
+    return translate(network, card)
+
+
+@pytest.fixture(scope="module")
 def images(shards: Path) -> torch.Tensor:
     train = SplitReader(shards, load_manifest(shards), "train")
     return torch.from_numpy(np.stack([train.image(i) for i in calibration_sample(train)]))
@@ -46,6 +52,7 @@ def plain_scale(weight: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("earlier", [False, True], ids=["as now", "as earlier versions wrote it"])
 def test_int8_sums_are_exact_as_export_and_evaluate_open_the_file(
     earlier: bool,
+    graph: onnx.ModelProto,
     network: ResNet,
     card: ModelCard,
     images: torch.Tensor,
@@ -58,7 +65,7 @@ def test_int8_sums_are_exact_as_export_and_evaluate_open_the_file(
     if earlier:
         monkeypatch.setattr("export.int8_ranges.weight_scale", plain_scale)
     path = tmp_path / "model.int8.onnx"
-    path.write_bytes(int8_file(network, card, images))
+    path.write_bytes(int8_file(graph, network, card, images))
     assert read_model(path).entries == ((EXACT_INT8,) if earlier else ())
     valid = SplitReader(shards, load_manifest(shards), "valid")
     pixels = np.stack([valid.image(i) for i in range(len(valid))])
@@ -70,8 +77,10 @@ def test_int8_sums_are_exact_as_export_and_evaluate_open_the_file(
         assert np.abs(found - wanted).mean() < 0.005 * wanted.std()
 
 
-def test_int8_sums_need_no_setting_to_be_exact(network: ResNet, card: ModelCard, images: torch.Tensor) -> None:
-    data = int8_file(network, card, images)
+def test_int8_sums_need_no_setting_to_be_exact(
+    graph: onnx.ModelProto, network: ResNet, card: ModelCard, images: torch.Tensor
+) -> None:
+    data = int8_file(graph, network, card, images)
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry(*EXACT_INT8)
     exact = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
