@@ -32,7 +32,7 @@ class Curves:
     """Draw and print accuracy on people seen and never seen, point by point."""
 
     files: tuple[str, ...]  # CSVs of benchmarks/ablation.py, as patterns
-    against: Literal["epochs", "people"] = "epochs"
+    against: Literal["epochs", "people"] = "epochs"  # what the curves rise with: epochs, or people learned from
     out: Path = Path("docs/results/learning_curves.png")  # picture to write
 
 

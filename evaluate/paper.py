@@ -42,9 +42,7 @@ class Paper:
 
     student_id: str  # letters and digits
     name: str  # the student's, in any script
-    words: Path = Path(
-        "docs/report"
-    )  # folder of the student's Markdown files; docs/report-template says what belongs there
+    words: Path = Path("docs/report")  # folder of the student's Markdown files: a copy of docs/report-template
     artifacts: Path = Path("artifacts")  # folder whose report/ holds metrics.json and the figures
     fonts: Path | None = None  # folder of further fonts, for characters that no installed font has
 

@@ -49,9 +49,7 @@ class Config:
     erode: int = 0  # px taken off the cell's outline at most, drawn per image
     erase: float = 0.0  # share of images with one rectangle erased
     start_size: int = 64  # progressive size: px of the first epochs, growing to the shards' size; 0: off
-    initial: Path | None = (
-        None  # checkpoint to start from, of the same split and network (or resnet50 for resnet152); None: random
-    )
+    initial: Path | None = None  # start from this checkpoint, of the same split and network (or resnet50 for resnet152)
     teacher: Path | None = None  # checkpoint of a network of the same shards, whose verdicts are learned; None: labels
     teacher_share: float = 0.75  # of the targets that is the teacher's
     refit: bool = False  # learn valid too, for a last training with settings that are chosen: the last epoch counts
