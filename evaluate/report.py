@@ -86,10 +86,11 @@ def page(command: Page) -> Path:
     found = {name: _kept_predictions(folder / f"predictions_{split}_{name}.csv", record) for name in record.networks}
     pictures = {e.picture for network in record.networks.values() for e in network.errors}
     gallery = {picture: _kept_picture(folder, picture) for picture in sorted(pictures)}
+    sheets: dict[str, bytes] = {}
+    if command.shards:  # first: what is not the report's is told at once
+        sheets = redraw_sheets(record, found, command.artifacts, command.shards, command.device)
     drawn, html = _draw(record, found, gallery)
-    if command.shards:
-        drawn |= redraw_sheets(record, found, command.artifacts, command.shards, command.device)
-    for name, data in (drawn | {PAGE: html}).items():
+    for name, data in (drawn | sheets | {PAGE: html}).items():
         publish_bytes(folder / name, data)
     if not command.shards and any(name.startswith("mistakes_") for name in record.files):
         print("note: contact sheets (mistakes_*.png) stay as they are: --shards FOLDER draws them again")

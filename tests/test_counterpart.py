@@ -1,11 +1,13 @@
 """A refit is exported with temperature, threshold and scores of the same training that learned train alone."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from export_command import run_export
+from two_networks import recard
 
 from contract.errors import UserError
 from contract.manifest import Manifest
@@ -106,13 +108,13 @@ def test_the_operating_point_is_the_counterpart_s(
     ],
 )
 def test_another_training_is_no_counterpart(
-    changes: dict[str, object], message: str, alone: ModelCard, refit: ModelCard, shards: Path, tmp_path: Path
+    changes: dict[str, object], message: str, counterpart: Path, refit: ModelCard, shards: Path, tmp_path: Path
 ) -> None:
-    write_checkpoint(tmp_path / "other", replace(alone, **changes), 1)  # type: ignore[arg-type]
-    export_refit(tmp_path / "other", shards)
+    other = shutil.copytree(counterpart, tmp_path / "other")
+    recard(other / "resnet18" / "model.onnx", **changes)
     write_checkpoint(tmp_path, refit, 2)
     with pytest.raises(UserError, match=message):
-        export_refit(tmp_path, shards, "--counterpart", str(tmp_path / "other"))
+        export_refit(tmp_path, shards, "--counterpart", str(other))
 
 
 def test_neither_a_refit_nor_an_uncalibrated_network_is_a_counterpart(

@@ -1,6 +1,7 @@
 """From an exported file back to a checkpoint: the same function, BatchNorm at work, and a card that names the file."""
 
 import hashlib
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import onnx
 import pytest
 import torch
 from as_trained import as_trained
+from onnx import numpy_helper
 
 import export.cli
 import export.restore
@@ -36,9 +38,25 @@ def network(request: pytest.FixtureRequest) -> ResNet:
 @pytest.fixture(scope="module")
 def trained(card: ModelCard, manifest: Manifest, network: ResNet) -> ModelCard:
     """The card of a training of ``network`` on ``shards``, which another version of the project wrote."""
+    return card_of_training(card, manifest, network.conv1.in_channels)
+
+
+def card_of_training(card: ModelCard, manifest: Manifest, channels: int) -> ModelCard:
     training = {"source_digest": manifest.source_digest, "initial": f"epoch 2 at 32 px, SHA-256 {'a' * 64}"}
-    training |= {"standardise": True, "colours": network.conv1.in_channels == 6}
+    training |= {"standardise": True, "colours": channels == 6}
     return replace(card, training=training, manifest_digest="0" * 64, temperature=0.7, threshold=0.4, samples=12)
+
+
+@pytest.fixture(scope="module")
+def graph(network: ResNet, trained: ModelCard) -> onnx.ModelProto:
+    """``network`` as a graph, translated once. Read only: copy it before changing it."""
+    return translate(network, trained)
+
+
+@pytest.fixture
+def copied(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of ``graph`` that a test may damage."""
+    return deepcopy(graph)
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +69,12 @@ def images(shards: Path, manifest: Manifest) -> torch.Tensor:
 def file(
     request: pytest.FixtureRequest,
     network: ResNet,
+    graph: onnx.ModelProto,
     trained: ModelCard,
     images: torch.Tensor,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The network's exported file."""
-    graph = translate(network, trained)
     if request.param == "int8":
         graph = quantize(graph, measure_ranges(fold_batch_norm(network), Normalise.of(trained), images, ()))
     path = tmp_path_factory.mktemp(request.param) / f"model.{request.param}.onnx"
@@ -64,21 +82,23 @@ def file(
     return path
 
 
-def restored(network: ResNet, trained: ModelCard, images: torch.Tensor) -> ResNet:
+def restored(graph: onnx.ModelProto, trained: ModelCard, images: torch.Tensor) -> ResNet:
     made = build_resnet("resnet18", channels=trained.channels).eval()
-    unfold(made, folded_weights(translate(network, trained)), Normalise.of(trained), images)
+    unfold(made, folded_weights(graph), Normalise.of(trained), images)
     return made
 
 
-def test_the_network_says_what_the_float32_file_says(network: ResNet, trained: ModelCard, images: torch.Tensor) -> None:
+def test_the_network_says_what_the_float32_file_says(
+    network: ResNet, graph: onnx.ModelProto, trained: ModelCard, images: torch.Tensor
+) -> None:
     x = Normalise.of(trained)(images)
     with torch.inference_mode():
-        wanted, found = network(x), restored(network, trained, images)(x)
+        wanted, found = network(x), restored(graph, trained, images)(x)
     assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
 
 
-def test_batch_norm_is_at_work(network: ResNet, trained: ModelCard, images: torch.Tensor) -> None:
-    made, normalise = restored(network, trained, images), Normalise.of(trained)
+def test_batch_norm_is_at_work(graph: onnx.ModelProto, trained: ModelCard, images: torch.Tensor) -> None:
+    made, normalise = restored(graph, trained, images), Normalise.of(trained)
     for name, (mean, deviation) in output_statistics(made, normalise, images).items():
         conv, norm = dict(norms_of(made))[name]
         assert norm.running_mean is not None
@@ -94,13 +114,19 @@ def test_batch_norm_is_at_work(network: ResNet, trained: ModelCard, images: torc
         assert (made(normalise(images)) - wanted).abs().max() < 0.02 * wanted.abs().max()  # its own statistics
 
 
-def test_a_channel_that_never_changes_stays(network: ResNet, trained: ModelCard, images: torch.Tensor) -> None:
+def test_a_channel_that_never_changes_stays(
+    network: ResNet, copied: onnx.ModelProto, trained: ModelCard, images: torch.Tensor
+) -> None:
     silent = build_resnet("resnet18", channels=trained.channels).eval()
     silent.load_state_dict(network.state_dict())
     silent.layer1[0].conv1.weight.data[3] = 0
+    (tensor,) = [t for t in copied.graph.initializer if t.name == "network.layer1.0.conv1.weight"]
+    weight = numpy_helper.to_array(tensor).copy()
+    weight[3] = 0
+    tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
     x = Normalise.of(trained)(images)
     with torch.inference_mode():
-        wanted, found = silent(x), restored(silent, trained, images)(x)
+        wanted, found = silent(x), restored(copied, trained, images)(x)
     assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
 
 
@@ -125,19 +151,18 @@ def test_checkpoint_can_be_started_from(
 
 
 def test_a_restored_refit_stays_one_and_claims_no_accuracy(
-    network: ResNet, trained: ModelCard, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    graph: onnx.ModelProto, trained: ModelCard, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     refit = replace(trained, training=trained.training | {"refit": True}, limits=("a", REFIT_LIMIT, "c"))
-    (tmp_path / "model.onnx").write_bytes(finish(translate(network, refit), refit, "float32"))
+    (tmp_path / "model.onnx").write_bytes(finish(graph, refit, "float32"))
     card, _ = load_checkpoint(restore_file(tmp_path / "model.onnx", (shards,), tmp_path / "out"))
     assert (card.refit, card.metrics, card.limits) == (True, {}, LIMITS)
     assert "accuracy on valid (which it learned) " in capsys.readouterr().out
 
 
 def test_another_split_recipe_or_variant_is_refused(
-    network: ResNet, trained: ModelCard, shards: Path, tmp_path: Path
+    graph: onnx.ModelProto, trained: ModelCard, shards: Path, tmp_path: Path
 ) -> None:
-    graph = translate(network, trained)
     others = {
         "not of the cells, split and recipe": replace(trained, training={"source_digest": "1" * 64}),
         "none, crop box, 40 px, version 1": replace(trained, recipe=replace(trained.recipe, crop="box")),
@@ -153,40 +178,41 @@ def test_another_split_recipe_or_variant_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_of_another_network_are_refused(trained: ModelCard, shards: Path, tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    graph = translate(build_resnet("resnet50", channels=trained.channels).eval(), trained)
-    path.write_bytes(finish(graph, trained, "float32"))
+def test_weights_of_another_network_are_refused(
+    card: ModelCard, manifest: Manifest, shards: Path, tmp_path: Path
+) -> None:
+    path, says = tmp_path / "model.onnx", card_of_training(card, manifest, 3)
+    path.write_bytes(finish(translate(build_resnet("resnet50").eval(), says), says, "float32"))
     with pytest.raises(UserError, match=r"model\.onnx: .* do not fit the network"):
         restore_file(path, (shards,), tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["network.layer1.0.conv1.weight", "network.fc.bias"])
-def test_a_graph_without_its_tensors_is_refused(network: ResNet, trained: ModelCard, name: str) -> None:
-    graph = translate(network, trained)
-    (tensor,) = [t for t in graph.graph.initializer if t.name == name]
-    graph.graph.initializer.remove(tensor)
+def test_a_graph_without_its_tensors_is_refused(copied: onnx.ModelProto, name: str) -> None:
+    (tensor,) = [t for t in copied.graph.initializer if t.name == name]
+    copied.graph.initializer.remove(tensor)
     with pytest.raises(UserError, match=f"the tensor '{name}' is missing"):
-        folded_weights(graph)
+        folded_weights(copied)
 
 
 @pytest.mark.parametrize("place", ["initializer", "attribute"])
-def test_external_data_is_refused(place: str, network: ResNet, trained: ModelCard) -> None:
-    graph = translate(network, trained)
+def test_external_data_is_refused(place: str, copied: onnx.ModelProto) -> None:
     if place == "attribute":
         tensor = onnx.helper.make_tensor("one", onnx.TensorProto.FLOAT, [1], [1])
-        graph.graph.node.append(onnx.helper.make_node("Constant", [], ["unused"], value=tensor))
-        tensor = graph.graph.node[-1].attribute[0].t
+        copied.graph.node.append(onnx.helper.make_node("Constant", [], ["unused"], value=tensor))
+        tensor = copied.graph.node[-1].attribute[0].t
     else:
-        tensor = graph.graph.initializer[0]
+        tensor = copied.graph.initializer[0]
     tensor.external_data.add(key="location", value="weights.bin")
     with pytest.raises(UserError, match="lies in another file: external data is refused"):
-        folded_weights(graph)
+        folded_weights(copied)
 
 
-def test_a_checkpoint_that_is_there_stays(network: ResNet, trained: ModelCard, shards: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_there_stays(
+    graph: onnx.ModelProto, trained: ModelCard, shards: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(finish(translate(network, trained), trained, "float32"))
+    path.write_bytes(finish(graph, trained, "float32"))
     there = tmp_path / "out" / "resnet18" / "best.pt"
     there.parent.mkdir(parents=True)
     there.write_bytes(b"a training's own")
@@ -196,10 +222,10 @@ def test_a_checkpoint_that_is_there_stays(network: ResNet, trained: ModelCard, s
 
 
 def test_another_decision_writes_nothing(
-    network: ResNet, trained: ModelCard, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    graph: onnx.ModelProto, trained: ModelCard, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(finish(translate(network, trained), trained, "float32"))
+    path.write_bytes(finish(graph, trained, "float32"))
     real = export.restore.folded_weights
 
     def turned(model: onnx.ModelProto) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -213,10 +239,10 @@ def test_another_decision_writes_nothing(
 
 
 def test_the_command_writes_the_checkpoint(
-    network: ResNet, trained: ModelCard, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    graph: onnx.ModelProto, trained: ModelCard, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(finish(translate(network, trained), trained, "float32"))
+    path.write_bytes(finish(graph, trained, "float32"))
     words = ["export", "restore", str(path), "--shards", str(shards), "--out", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", words)
     export.cli.main()

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import onnx
@@ -9,7 +10,7 @@ import torch
 
 from contract.model_card import METADATA_KEY, ModelCard
 from contract.model_file import DIGEST_KEY, UNSEALED, seal
-from export.graph import to_onnx
+from export.graph import finish, translate
 from train.resnet import build_resnet
 
 HISTORY = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy\n1,0.7,0.5,0.7,0.75\n2,0.6,0.7,0.6,0.6\n"
@@ -17,11 +18,18 @@ HISTORY = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy\n1,0.7,0.5,
 
 def write_network(folder: Path, card: ModelCard, seed: int) -> None:
     """Export fresh weights whose verdicts differ, as the network that the card names."""
+    (folder / card.arch).mkdir(parents=True)
+    of_all = replace(card, temperature=1.0, threshold=0.5)  # of what the graph holds, ``finish`` sets the temperature
+    (folder / card.arch / "model.onnx").write_bytes(finish(_graph(of_all.to_json(), seed), card, "float32"))
+
+
+@lru_cache(maxsize=4)
+def _graph(card: str, seed: int) -> onnx.ModelProto:
+    """A network of fresh weights, translated once for several tests of a file: it takes seconds."""
     torch.manual_seed(seed)
     network = build_resnet("resnet18").eval()
     torch.nn.init.normal_(network.fc.weight, std=0.3)
-    (folder / card.arch).mkdir(parents=True)
-    (folder / card.arch / "model.onnx").write_bytes(to_onnx(network, card))
+    return translate(network, ModelCard.from_json(card))
 
 
 def write_networks(folder: Path, card: ModelCard) -> None:
