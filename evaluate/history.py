@@ -43,6 +43,6 @@ def _read_rows(path: Path) -> list[dict[str, float]]:
         rows = [{name: float(row[name]) for name in names if name in row} for row in found]
         if rows and all(math.isfinite(row[name]) for row in rows for name in names[:3]):
             return rows
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, csv.Error):
         pass
     raise UserError(f"{path}: not a history of training (epoch, train_accuracy, valid_accuracy)")

@@ -84,7 +84,10 @@ def _wanted(command: Submit) -> tuple[tuple[str, ...], bool]:
 def _ids_of(path: Path) -> tuple[str, ...]:
     """The column Path or ID of a test CSV."""
     reader = csv.reader(read_text(path).lstrip("\ufeff").splitlines())
-    rows = [(reader.line_num, row) for row in reader if row]
+    try:
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise UserError(f"{path}: not a test CSV: {error}") from None
     header = rows[0][1] if rows else []
     if not {"Path", "ID"} & set(header):
         raise UserError(f"{path}: not a test CSV: it has no column Path or ID")

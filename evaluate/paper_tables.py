@@ -134,7 +134,7 @@ def _scores(record: ReportRecord) -> Part:
         low_high = s.accuracy.clustered or s.accuracy.by_image
         rest = (s.balanced_accuracy, s.sensitivity, s.specificity, s.f1, s.auroc)
         rows.append([name, _percent(s.accuracy.value), _interval(low_high), *map(_share, rest)])
-    drawn = record.bootstrap.drawn if record.bootstrap.cluster != "none" else "images"
+    drawn = record.bootstrap.drawn if record.bootstrap.clusters > 1 else "images"
     caption = (
         f"The exported networks on {record.dataset.split}, n = {record.dataset.n}; 95 % intervals by bootstrap of "
         f"{drawn}"

@@ -71,7 +71,8 @@ def positions_of(wanted: Cells, held: Cells, source: str) -> list[int]:
     Raises ``UserError`` naming ``source`` and the first cell that is not there, is there alone, or has another label.
     """
     place = {i: position for position, i in enumerate(held.ids)}
-    alone = next(iter(set(held.ids) ^ set(wanted.ids)), None)
+    asked = set(wanted.ids)
+    alone = next((i for i in (*wanted.ids, *held.ids) if (i in place) != (i in asked)), None)
     if alone is not None or len(held.ids) != len(wanted.ids):
         raise UserError(f"{source}: does not hold the same cells as the first folder of shards: {alone or 'one twice'}")
     positions = [place[i] for i in wanted.ids]

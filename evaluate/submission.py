@@ -70,7 +70,10 @@ def check_submission(text: str, wanted: Sequence[str], source: str, ordered: boo
     Raises ``UserError`` naming the first ID that is missing, extra, double or, where ``ordered``, out of order, and a
     label other than 0 and 1.
     """
-    header, *rows = [tuple(row) for row in csv.reader(io.StringIO(text))] or [()]
+    try:
+        header, *rows = [tuple(row) for row in csv.reader(io.StringIO(text))] or [()]
+    except csv.Error as error:  # a quote that is never closed makes one field of all that follows
+        raise UserError(f"{source}: not a CSV: {error}") from None
     if header != HEADER:
         raise UserError(f"{source}: the header is {','.join(header)!r}, it must be 'ID,label'")
     for number, row in enumerate(rows, 2):

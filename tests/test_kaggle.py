@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from contract.errors import UserError
-from contract.manifest import Manifest
-from evaluate.kaggle import Submit, has_credentials, submit
+from contract.manifest import Manifest, Submission
+from evaluate.kaggle import Submit, submit
 from evaluate.metrics import reliability, score
 from evaluate.predictions import Cells, Predictions
 from evaluate.report_record import Bootstrap, Dataset, Estimate, ModelFile, Network, ReportRecord, Scores
@@ -18,7 +18,7 @@ from evaluate.submission import wanted_order
 STAND_IN = """#!/usr/bin/env python3
 import json, sys
 json.dump(sys.argv[1:], open({log!r}, "w"))
-print({words!r})
+print({words!r}, file=sys.{stream})
 sys.exit({status})
 """
 
@@ -42,10 +42,10 @@ def command(tmp_path: Path, shards: Path, manifest: Manifest, monkeypatch: pytes
     folder = tmp_path / "artifacts" / "report"
     folder.mkdir(parents=True)
     ids = wanted_order(manifest, "test", "resnet50").ids
-    rows = "".join(f"{i},{n % 2}\n" for n, i in enumerate(ids))
+    rows = "".join(f"{i},{int(n < 4)}\n" for n, i in enumerate(ids))
     (folder / "submission_resnet50.csv").write_text("ID,label\n" + rows)
     nothing = (None,) * len(ids)
-    probability = np.arange(len(ids), dtype=np.float32) % 2
+    probability = (np.arange(len(ids)) < 4).astype(np.float32)
     said = Predictions(Cells(ids, ids, nothing, nothing, nothing), None, probability, probability, probability == 1)
     (folder / "predictions_test_resnet50.csv").write_text(said.to_csv())
     (folder / "metrics.json").write_text(_record().to_json())
@@ -58,10 +58,10 @@ def command(tmp_path: Path, shards: Path, manifest: Manifest, monkeypatch: pytes
     return Submit("resnet50", "leukemia-lab-50", "-first try", shards=shards, artifacts=tmp_path / "artifacts")
 
 
-def _stand_in(folder: Path, words: str = "Successfully submitted", status: int = 0) -> None:
+def _stand_in(folder: Path, words: str = "Successfully submitted", status: int = 0, stream: str = "stdout") -> None:
     path = folder / "bin" / "kaggle"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(STAND_IN.format(log=str(folder / "given.json"), words=words, status=status))
+    path.write_text(STAND_IN.format(log=str(folder / "given.json"), words=words, status=status, stream=stream))
     path.chmod(0o755)
 
 
@@ -74,7 +74,14 @@ def test_kaggle_gets_the_file_the_board_and_the_message(
     options = ["--competition=leukemia-lab-50", f"--file={file}", "--message=-first try"]
     assert given == ["competitions", "submit", *options]
     printed = capsys.readouterr().out
-    for words in ("leukemia-lab-50", "-first try", str(file), "rows         12", "f" * 64, "Successfully submitted"):
+    for words in (
+        "leukemia-lab-50",
+        "-first try",
+        str(file),
+        "12: 4 of label 1, 8 of label 0",
+        "f" * 64,
+        "Successfully submitted",
+    ):
         assert words in printed, words
     assert printed.index("rows") < printed.index("Successfully")
 
@@ -126,6 +133,9 @@ def test_another_test_csv_can_be_the_judge(command: Submit, tmp_path: Path, mani
     other.write_bytes(b"Path\n\xff\n")
     with pytest.raises(UserError, match=r"board\.csv: cannot be read: not UTF-8"):
         submit(replace(command, csv=other))
+    other.write_text('Path\n"a\n' + "b\n" * 140_000)  # a quote that is never closed
+    with pytest.raises(UserError, match=r"board\.csv: not a test CSV: field larger"):
+        submit(replace(command, csv=other))
     other.write_text("Image\nx\n")
     with pytest.raises(UserError, match=r"board\.csv: not a test CSV"):
         submit(replace(command, csv=other))
@@ -151,11 +161,12 @@ def test_without_the_command_it_says_how_to_get_it(command: Submit, tmp_path: Pa
         submit(command)
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
 @pytest.mark.parametrize(("words", "status"), [("403 - Forbidden", 1), ("Could not submit to competition", 0)])
 def test_a_refusal_of_kaggle_is_an_error_with_its_words(
-    command: Submit, tmp_path: Path, words: str, status: int
+    command: Submit, tmp_path: Path, words: str, status: int, stream: str
 ) -> None:
-    _stand_in(tmp_path, words, status)
+    _stand_in(tmp_path, words, status, stream)
     with pytest.raises(UserError, match=f"exit status {status}.*{words}"):
         submit(command)
 
@@ -171,23 +182,42 @@ def test_a_network_that_the_report_does_not_have_is_refused(command: Submit) -> 
         submit(replace(command, arch="resnet18"))
 
 
-@pytest.mark.parametrize(
-    ("environment", "file", "expected"),
-    [
-        ({}, None, False),
-        ({"KAGGLE_API_TOKEN": "t"}, None, True),
-        ({"KAGGLE_USERNAME": "u"}, None, False),
-        ({"KAGGLE_USERNAME": "u", "KAGGLE_KEY": "k"}, None, True),
-        ({}, ".kaggle/access_token", True),
-        ({}, ".kaggle/kaggle.json", True),
-        ({}, ".config/kaggle/kaggle.json", True),
-        ({}, ".kaggle/other", False),
-    ],
-)
-def test_credentials_are_looked_for_where_kaggle_does(
-    tmp_path: Path, environment: dict[str, str], file: str | None, expected: bool
+def test_a_submission_of_another_column_than_the_report_s_is_refused(
+    command: Submit, tmp_path: Path, manifest: Manifest
 ) -> None:
-    if file:
-        (tmp_path / file).parent.mkdir(parents=True)
-        (tmp_path / file).write_text("x")
-    assert has_credentials(environment, tmp_path) is expected
+    ids = wanted_order(manifest, "test", "resnet18").ids
+    path = tmp_path / "artifacts" / "report" / "submission_resnet18.csv"
+    path.write_text("ID,label\n" + "".join(f"{i},0\n" for i in ids))
+    with pytest.raises(UserError, match="--arch resnet18: not in the last report: make it anew"):
+        submit(replace(command, arch="resnet18"))
+
+
+def test_the_ensemble_may_have_another_order_than_the_board_s_csv(
+    command: Submit, tmp_path: Path, manifest: Manifest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report, made = tmp_path / "artifacts" / "report", _record()
+    ensemble = replace(made.networks["resnet50"], file=None, members=("resnet18", "resnet50"))
+    (report / "metrics.json").write_text(replace(made, networks={"ensemble": ensemble}).to_json())
+    for kind in ("submission", "predictions_test"):
+        (report / f"{kind}_resnet50.csv").rename(report / f"{kind}_ensemble.csv")
+    ids = wanted_order(manifest, "test", "resnet50").ids
+    (tmp_path / "board.csv").write_text("Path\n" + "\n".join(ids[::-1]) + "\n")
+    submit(replace(command, arch="ensemble", csv=tmp_path / "board.csv", dry_run=True))
+    assert "ensemble, threshold 0.500 (balanced), mean of resnet18, resnet50\n" in capsys.readouterr().out
+
+
+def test_another_split_has_its_own_list_and_file(
+    command: Submit, tmp_path: Path, manifest: Manifest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report, ids = tmp_path / "artifacts" / "report", wanted_order(manifest, "test", "resnet50").ids
+    for file, name in (("submission", "submission_ward"), ("predictions_test", "predictions_ward")):
+        lines = (report / f"{file}_resnet50.csv").read_text().splitlines(keepends=True)
+        (report / f"{name}_resnet50.csv").write_text("".join(lines[:6]))  # the first five cells
+    ward = replace(manifest, submissions=(*manifest.submissions, Submission("ward", "ward", ids[:5])))
+    (tmp_path / "manifest.json").write_text(ward.to_json())
+    submit(replace(command, split="ward", shards=tmp_path, dry_run=True))
+    assert "rows         5: 4 of label 1, 1 of label 0" in capsys.readouterr().out
+    path = report / "submission_ward_resnet50.csv"
+    path.write_text(path.read_text().replace(",0\n", ",1\n"))
+    with pytest.raises(UserError, match=r"submission_ward_resnet50\.csv: does not say what the predictions do"):
+        submit(replace(command, split="ward", shards=tmp_path))

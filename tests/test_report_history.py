@@ -14,6 +14,8 @@ from evaluate.scoring import _histories
 HEADER = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,size\n"
 GROWING = HEADER + "1,1,0.5,0.6,0.90,48\n2,1,0.6,0.6,0.80,64\n3,1,0.7,0.5,0.85,64\n"  # the best of 64 px is 3
 
+UNCLOSED = HEADER + '"' + "1,1,0.5,0.6,0.9,48\n" * 10_000  # one field, longer than Python's reader takes
+
 
 def _written(tmp_path: Path, text: str) -> Path:
     (tmp_path / "history.csv").write_text(text)
@@ -28,7 +30,15 @@ def test_rows_are_read_as_accuracy_by_epoch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", HEADER, "epoch\n1\n", HEADER + "1,1,0.5,0.6,nan,48\n", HEADER + "1,1,text,0.6,0.9,48\n", HEADER + "1,1\n"],
+    [
+        "",
+        HEADER,
+        "epoch\n1\n",
+        HEADER + "1,1,0.5,0.6,nan,48\n",
+        HEADER + "1,1,text,0.6,0.9,48\n",
+        HEADER + "1,1\n",
+        UNCLOSED,
+    ],
 )
 def test_what_is_no_history_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError, match=r"history\.csv: not a history of training"):

@@ -20,6 +20,23 @@ def test_a_cell_of_another_label_is_refused() -> None:
         positions_of(wanted, replace(wanted, labels=(0, 0, 1)), "other")
 
 
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [("ab", "c"), ("abd", "c"), ("abcd", "d"), ("abca", "one twice"), ("zyxwvutsrqponmlkjihgfed", "a")],
+)
+def test_cells_that_are_not_the_same_are_refused_by_the_name_of_the_first(held: str, words: str) -> None:
+    n = len(held)
+    wanted = Cells(("a", "b", "c"), ("1", "2", "3"), (None,) * 3, (None,) * 3, (None,) * 3)
+    other = Cells(tuple(held), tuple(map(str, range(n))), (None,) * n, (None,) * n, (None,) * n)
+    with pytest.raises(UserError, match=f"other: does not hold the same cells as the first .*: {words}$"):
+        positions_of(wanted, other, "other")
+
+
+def test_no_folder_at_all_is_refused() -> None:
+    with pytest.raises(UserError, match="--shards: name at least one folder"):
+        open_folders(())
+
+
 def test_folders_of_other_classes_are_refused(manifest: Manifest, tmp_path: Path) -> None:
     changes: dict[str, dict[str, Any]] = {"one": {}, "other": {"classes": ("HEM", "ALL")}}
     for name, changed in changes.items():
@@ -37,3 +54,9 @@ def test_a_network_of_other_shards_is_shown_those_of_its_recipe(card: ModelCard)
     ]
     asked = replace(card, recipe=box, manifest_digest="f" * 64)
     assert folder_for(asked, folders, True, "model.onnx") is folders[1]  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="was trained on other shards than native, box"):
+        folder_for(asked, folders, False, "model.onnx")  # type: ignore[arg-type]
+    other = replace(asked, recipe=replace(box, window=100))
+    assert folder_for(other, folders, True, "model.onnx") is folders[0]  # type: ignore[arg-type]
+    named = replace(asked, recipe=card.recipe, manifest_digest="box")
+    assert folder_for(named, folders, True, "model.onnx") is folders[1]  # type: ignore[arg-type]

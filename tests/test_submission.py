@@ -40,8 +40,10 @@ def test_a_whole_submission_passes_and_its_labels_are_counted() -> None:
         ("ID,label\nb,0\n./a,1\nc,1\n", "the ID 'b' is out of order"),
         (WHOLE.replace("b,0", "b,2"), r"line 3: 'b,2' is not an ID and a label of 0 or 1"),
         (WHOLE.replace("b,0", "b"), "line 3: 'b' is not"),
+        (WHOLE.replace("b,0", "b,0,1"), "line 3: 'b,0,1' is not"),
         (WHOLE.replace("ID,label", "id,label"), "the header is 'id,label'"),
         ("", "the header is ''"),
+        (WHOLE + '"d' + ",0\n" * 50_000, "not a CSV: field larger than field limit"),  # a quote that is never closed
     ],
 )
 def test_what_the_board_would_not_take_is_refused_by_name(text: str, words: str) -> None:
@@ -65,6 +67,9 @@ def test_a_further_split_has_one_list_for_all_networks(manifest: Manifest) -> No
     more = replace(manifest, submissions=(*manifest.submissions, Submission("ward", "ward", ("a", "b"))))
     for name in ("resnet50", "ensemble"):
         assert wanted_order(more, "ward", name).ids == ("a", "b")
+    both = replace(more, submissions=(*more.submissions, Submission("resnet50", "ward", ("b", "a"))))
+    assert wanted_order(both, "ward", "resnet50").ids == ("b", "a")  # its own goes first
+    assert wanted_order(both, "ward", "ensemble").ids == ("a", "b")
     assert submission_name("ward", "resnet50") == "submission_ward_resnet50.csv"
     assert submission_name("test", "resnet50") == "submission_resnet50.csv"
 
