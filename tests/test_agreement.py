@@ -82,6 +82,14 @@ def test_people_are_listed_the_worst_first_with_vote_and_truth() -> None:
     assert (vote.n, vote.correct, vote.ties, vote.mixed) == (2, 2, 0, 1)
 
 
+def test_of_ids_of_one_accuracy_those_of_more_cells_come_first_and_then_by_name() -> None:
+    subjects = ("d", "c", "c", "b", "b", "a")
+    rows = subject_rows(_said([0.9, 0.1, 0.9, 0.9, 0.1, 0.1], (1, 1, 1, 1, 1, 1), subjects))
+    assert [(row.subject, row.accuracy) for row in rows] == [("a", 0), ("b", 0.5), ("c", 0.5), ("d", 1)]
+    more = subject_rows(_said([0.9, 0.1, 0.9, 0.1, 0.9, 0.1], (1,) * 6, ("a", "a", "b", "b", "b", "b")))
+    assert [row.subject for row in more] == ["b", "a"]
+
+
 def test_intervals_of_ids_and_votes_are_of_what_is_right() -> None:
     labels, subjects = (0, 0, 0, 1, 1, 1, 1), ("a", "a", "mixed", "b", "mixed", "b", "c")
     rows = subject_rows(_said([0.9, 0.1, 0.1, 0.9, 0.9, 0.8, 0.7], labels, subjects))  # a is a tie

@@ -85,6 +85,20 @@ def test_the_threshold_table_reaches_the_sensitivities_that_it_names() -> None:
     assert rows["sensitivity 95 %"].ppv == pytest.approx(5 / 8)
 
 
+def test_the_threshold_table_has_nine_tenths_the_operating_point_and_two_sensitivities() -> None:
+    names = [row.name for row in threshold_table(LABELS, PROBABILITY, 0.45)]
+    tenths = [f"0.{tenth}" for tenth in range(1, 10)]
+    assert sorted(names) == [*tenths, "operating", "sensitivity 90 %", "sensitivity 95 %"]
+    assert names.index("operating") == names.index("0.4") + 1
+
+
+def test_there_are_ten_bins_of_equal_width() -> None:
+    probability = np.array([0.0, 0.05, 0.1, 0.11, 0.19, 0.21, 0.89, 0.91, 0.92, 0.99, 1.0], np.float32)
+    found = reliability(np.arange(11) % 2, probability).bins
+    assert [b.n for b in found] == [2, 3, 1, 1, 4]
+    assert [b.probability for b in found] == pytest.approx([0.025, 0.4 / 3, 0.21, 0.89, 0.955], abs=1e-6)
+
+
 def test_a_row_of_the_threshold_table_by_hand() -> None:
     labels = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
     probability = np.array([0.9, 0.8, 0.1, 0.7, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1], np.float32)

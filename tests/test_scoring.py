@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+import pytest
 from drawn_predictions import drawn_predictions
+from finished_report import network, record
 
+from contract.errors import UserError
 from contract.manifest import Manifest
 from evaluate.bootstrap import score_with_intervals
 from evaluate.metrics import reliability
 from evaluate.predictions import Cells
-from evaluate.scoring import Speaker, _bootstrap, _dataset, _notes, score_network
+from evaluate.report_record import Bootstrap, Network, Verdicts
+from evaluate.scoring import Speaker, _bootstrap, _dataset, _notes, score_network, today
 
 
 def test_intervals_of_a_column_draw_people_and_its_numbers_are_of_its_own_threshold() -> None:
@@ -35,3 +39,39 @@ def test_people_of_several_ids_are_counted_and_shared_as_one(manifest: Manifest)
     assert "how well they are remembered" in learned
     assert "are in train too" not in learned
     assert "chosen on" not in learned
+
+
+def test_verdicts_on_unlabelled_splits_are_counted_by_class() -> None:
+    found = drawn_predictions()
+    column = score_network(Speaker("resnet18", 0.4, "balanced"), found, {"test": found.in_order(found.cells.ids[:9])})
+    blasts = int(found.verdicts[:9].sum())
+    assert column.unlabelled == {"test": Verdicts(9, blasts, 9 - blasts)}
+    assert 0 < blasts != 9 - blasts
+
+
+def _noted(split: str = "test", orientations: int = 1, **networks: Network) -> str:
+    """The notes on a labelled split of two classes, whose people are known and not in train."""
+    cells = Cells(("1", "2"), ("1", "2"), ("a", "b"), ("a", "b"), (0, 1))
+    data = replace(record().dataset, split=split, people_shared_with_train=0)
+    return " ".join(_notes(data, networks, cells, Bootstrap(0.95, 100, 0, "identity", 2), orientations))
+
+
+def test_notes_tell_what_holds_and_nothing_else() -> None:
+    one = network("resnet18", 0.9)
+    assert one.file is not None
+    assert _noted(resnet18=one, resnet50=one, ensemble=network("ensemble", 0.9)) == ""
+    assert _noted(orientations=8, resnet18=one).startswith("Every network looked at every cell from 8 sides")
+    other = replace(one, file=replace(one.file, other_data=True))
+    assert _noted(resnet18=one, resnet50=other).startswith("resnet50: trained on other shards than these")
+    boxed = {**one.file.card, "recipe": {**one.file.card["recipe"], "crop": "box"}}
+    said = _noted(resnet18=one, resnet50=replace(one, file=replace(one.file, card=boxed)))
+    assert "resnet18 112 px, crop native of 288 px, stain macenko; resnet50 112 px, crop box, stain macenko." in said
+
+
+@pytest.mark.parametrize("epoch", ["yesterday", "1e9", "9" * 30])
+def test_a_date_that_is_none_is_refused(epoch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "951782399")
+    assert today() == "2000-02-28"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    with pytest.raises(UserError, match=r"SOURCE_DATE_EPOCH .*: must be seconds since 1970"):
+        today()
