@@ -4,12 +4,14 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from contract.baseline import COLUMNS, BaselineCard, predictions_name
+from contract.baseline import CARD, COLUMNS, NAME, BaselineCard, predictions_name
 from contract.errors import UserError
-from evaluate.baseline import Baseline
+from evaluate.baseline import Baseline, load_baseline
+from evaluate.columns import Columns, _speaker
 from evaluate.predictions import Cells
 
 WANTED = Cells(("a", "b", "c"), ("1", "2", "3"), (None,) * 3, (None,) * 3, (0, 1, 1))
@@ -42,4 +44,31 @@ def test_a_probability_out_of_range_is_refused(value: str, baseline: Baseline) -
     path.write_bytes(data)
     card = replace(baseline.card, files={"valid": hashlib.sha256(data).hexdigest()})
     with pytest.raises(UserError, match="a probability is not between 0 and 1"):
+        replace(baseline, card=card).predictions("valid", WANTED)
+
+
+def test_the_column_has_the_threshold_of_the_card(baseline: Baseline) -> None:
+    speaker = _speaker(Columns((), {}, {}, baseline), NAME, baseline.folder)
+    assert (speaker.threshold, speaker.baseline, speaker.temperature) == (0.7, baseline.card, None)
+
+
+def test_a_baseline_of_other_classes_is_not_of_these_shards(baseline: Baseline) -> None:
+    (baseline.folder / NAME).mkdir()
+    (baseline.folder / NAME / CARD).write_text(baseline.card.to_json())
+
+    def found(digest: str, *classes: str) -> Baseline | None:
+        folder: Any = SimpleNamespace(path="there", manifest=SimpleNamespace(digest=digest, classes=classes))
+        return load_baseline(baseline.folder, [folder])
+
+    assert found("m", "normal", "blast") is not None
+    for other in (("m", "HEM", "ALL"), ("another", "normal", "blast")):
+        with pytest.raises(UserError, match=r"card\.json: was trained on other shards than there"):
+            found(*other)
+
+
+@pytest.mark.parametrize("text", ["", "ID,label\na,1\n"])
+def test_a_listed_file_of_other_columns_is_refused(text: str, baseline: Baseline) -> None:
+    (baseline.folder / predictions_name("valid")).write_text(text)
+    card = replace(baseline.card, files={"valid": hashlib.sha256(text.encode()).hexdigest()})
+    with pytest.raises(UserError, match=r"predictions_valid\.csv: its columns are not ID, key"):
         replace(baseline, card=card).predictions("valid", WANTED)

@@ -3,6 +3,8 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +17,10 @@ from contract.errors import UserError
 from contract.model_card import METADATA_KEY, ModelCard
 from contract.model_file import DIGEST_KEY, UNSEALED, seal
 from evaluate.cell_image import CellImage, read_cell
-from evaluate.classify import classify, open_networks
+from evaluate.classify import Networks, classify, open_networks
 from evaluate.ensemble import ensemble_threshold
 from evaluate.evidence import evidence_of
-from evaluate.predictor import Predictor
+from evaluate.predictor import Prediction, Predictor
 from evaluate.unlike import concerns
 from evaluate.web_page import describe_image
 
@@ -159,3 +161,16 @@ def test_an_image_without_a_cell_and_a_folder_without_networks_are_named(
         classify(CellImage(np.zeros((50, 50, 3), np.uint8), ()), networks, "night.bmp")
     with pytest.raises(UserError, match="no exported network"):
         open_networks(tmp_path, (shards,), "cpu", 1, int8=False)
+
+
+def test_what_was_noted_while_reading_is_told_first_and_the_card_s_threshold_decides(card: ModelCard) -> None:
+    said = Prediction(np.zeros((1, 2)), np.array([0.6], np.float32), np.ones((1, 2, 2, 2), np.float32), 0.7)
+    predictors: Any = {"resnet18": SimpleNamespace(card=card, predict=lambda _: said)}
+    pixels = cv2.circle(np.zeros((450, 450, 3), np.uint8), (225, 225), 90, (120, 60, 140), -1)
+    cell = CellImage(pixels, ("a JPEG smears",))
+    found = classify(cell, Networks(predictors, {card.manifest_digest: None}), "cell")
+    assert [concern.kind for concern in found.concerns] == ["format", "unknown range"]
+    assert found.concerns[0].text == "a JPEG smears"
+    opinion = found.opinions["resnet18"]
+    assert (opinion.label, opinion.name, opinion.threshold) == (0, "normal", 0.7)
+    assert (found.ensemble.label, found.ensemble.milliseconds) == (0, opinion.milliseconds)

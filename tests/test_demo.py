@@ -1,19 +1,25 @@
 """The demonstration in the terminal: which images it takes, in which order, and what it says of them."""
 
+import io
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from two_networks import write_network
 
 from contract.errors import UserError
 from contract.model_card import ModelCard
-from evaluate.demo import Demo, demo, find_images
+from evaluate.classify import Classified, Networks, Opinion
+from evaluate.demo import Demo, _draw, _table, demo, find_images
 from evaluate.predictor import exported_networks
+from evaluate.unlike import Concern
 
 WriteImage = Callable[[Path, np.ndarray], Path]
 
@@ -100,3 +106,52 @@ def test_no_image_is_a_mistake_told_before_a_network_is_opened(
 ) -> None:
     with pytest.raises(UserError, match=words):
         demo(Demo(tuple(tmp_path / image for image in images), tmp_path / "nowhere"))
+
+
+@pytest.fixture
+def classified() -> tuple[Classified, Networks]:
+    """What two networks of HEM and ALL say of a cell, by hand."""
+    crop = np.full((8, 8, 3), 90, np.uint8)
+    opinions = {
+        "resnet18": Opinion(1, "ALL", 0.8, 0.5, 12.4, np.ones((2, 2), np.float32), crop),
+        "resnet50": Opinion(0, "HEM", 0.3, 0.5, 30.6, np.zeros((2, 2), np.float32), crop + 1),
+    }
+    ensemble = Opinion(1, "ALL", 0.55, 0.5, 43.0, None, None)
+    told = tuple(Concern(kind, "a sentence") for kind in ("size", "size", "stain"))
+    card = SimpleNamespace(classes=("HEM", "ALL"), dataset="some cells")
+    predictors: Any = {name: SimpleNamespace(card=card, provider="CPUExecutionProvider") for name in opinions}
+    return Classified(crop, opinions, ensemble, ("HEM", "ALL"), told, 51.2), Networks(predictors, {})
+
+
+def test_each_opinion_stands_below_its_network(classified: tuple[Classified, Networks]) -> None:
+    found, networks = classified
+    table = _table({Path("a.bmp"): found, Path("b.bmp"): replace(found, concerns=())}, networks, 2.5)
+    console = Console(width=160, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(table)
+    text = captured.get()
+    rows = [[cell.strip() for cell in line.replace("┃", "│").strip("│").split("│")] for line in text.splitlines()]
+    lines = [row for row in rows if len(row) == 6]
+    assert lines[0] == ["image", "resnet18", "resnet50", "ensemble", "time", "unlike training cells"]
+    assert lines[1] == ["a.bmp", "ALL 0.800", "HEM 0.300", "ALL 0.550", "51 ms", "size"]
+    assert lines[2] == ["", "12 ms", "31 ms", "43 ms", "", "stain"]
+    assert lines[3][-1] == "no"
+    words = " ".join(text.split())
+    assert "verdict and probability of ALL; networks trained on some cells" in words
+    assert "CPUExecutionProvider, 2 network(s) opened in 2.5 s" in words
+
+
+def test_each_map_has_its_network_s_verdict_cell_and_evidence(
+    classified: tuple[Classified, Networks], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("evaluate.figures.draw_activation", lambda *given: drawn.append(given))
+    found, networks = classified
+    _draw(Path("a.bmp"), found, networks, tmp_path / "00-a.png")
+    ((crop, maps, classes, title, path),) = drawn
+    assert list(maps) == ["resnet18: ALL (1), P(ALL) 0.800", "resnet50: HEM (0), P(ALL) 0.300"]
+    for (seen, evidence), opinion in zip(maps.values(), found.opinions.values(), strict=True):
+        assert seen is opinion.crop
+        assert evidence is opinion.evidence
+    assert (crop is found.crop, classes, path) == (True, ("HEM", "ALL"), tmp_path / "00-a.png")
+    assert title == "a.bmp (networks trained on: some cells)"

@@ -13,6 +13,7 @@ from tiny_model import tiny, write
 
 from contract.errors import UserError
 from contract.model_card import ModelCard
+from contract.model_file import EXACT_INT8
 from contract.recipe import Recipe
 from evaluate.model_check import read_model
 from evaluate.predictor import Predictor
@@ -62,6 +63,10 @@ def _sparse(model: onnx.ModelProto) -> None:
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2]))
 
 
+def _training(model: onnx.ModelProto) -> None:
+    model.training_info.add()
+
+
 def _graphs(model: onnx.ModelProto) -> None:
     inner = helper.make_graph([], "inner", [], [])
     model.graph.node[0].attribute.append(helper.make_attribute("branches", [inner]))
@@ -72,6 +77,7 @@ def _graphs(model: onnx.ModelProto) -> None:
     [
         (_functions, {}, "holds functions, training or sparse tensors"),
         (_sparse, {}, "holds functions, training or sparse tensors"),
+        (_training, {}, "holds functions, training or sparse tensors"),
         (_graphs, {}, "holds a graph of its own"),
         (_nothing, {"variant": "checkpoint"}, "its card is that of a checkpoint, not of an ONNX file"),
         (_nothing, {"opset": 17}, "its card states opset 17"),
@@ -89,8 +95,24 @@ def test_sealed_files_of_further_kinds_are_refused(
 def test_a_raw_image_larger_than_memory_allows_is_refused_unrun(card: ModelCard) -> None:
     predictor = Predictor.__new__(Predictor)  # without a session: nothing may be run
     predictor.path, predictor.card = Path("model.raw.onnx"), replace(card, variant="raw")
-    with pytest.raises(UserError, match="the image is 8193 x 1 px: at most 8192 a side"):
-        predictor.predict_raw(np.broadcast_to(np.uint8(9), (1, 8193, 3)))
+    for shape, said in (((1, 8193, 3), "8193 x 1"), ((8193, 1, 3), "1 x 8193")):
+        with pytest.raises(UserError, match=f"the image is {said} px: at most 8192 a side"):
+            predictor.predict_raw(np.broadcast_to(np.uint8(9), shape))
+    for shape in ((9, 9), (9, 9, 4), (0, 9, 3), (9, 0, 3), (1, 9, 9, 3)):
+        with pytest.raises(UserError, match=r"takes uint8 \[H, W, 3\], got uint8"):
+            predictor.predict_raw(np.ones(shape, np.uint8))
+    with pytest.raises(UserError, match=r"takes uint8 \[H, W, 3\], got float32"):
+        predictor.predict_raw(np.ones((9, 9, 3), np.float32))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="takes raw images, not crops"):
+        predictor.predict(np.ones((1, 40, 40, 3), np.uint8))
+
+
+def test_int8_sums_that_could_saturate_are_made_exact_where_the_file_is_opened(card: ModelCard, tmp_path: Path) -> None:
+    model = tiny(card, variant="int8")
+    model.graph.initializer.append(numpy_helper.from_array(np.full((1, 2, 1, 1), 127, np.int8), "large"))
+    options = Predictor(write(model, tmp_path / "model.int8.onnx"), "cpu", 1).session.get_session_options()
+    key, value = EXACT_INT8
+    assert options.get_session_config_entry(key) == value
 
 
 def test_outputs_of_another_shape_are_refused(card: ModelCard, tmp_path: Path) -> None:

@@ -107,6 +107,13 @@ def test_what_is_not_of_the_report_is_refused_before_anything_is_written(
     assert not (tmp_path / "course").exists()
 
 
+def test_a_network_that_is_gone_is_named_and_nothing_is_written(artifacts: Path, tmp_path: Path) -> None:
+    (artifacts / "resnet50" / "model.onnx").unlink()
+    with pytest.raises(UserError, match=r"resnet50/model\.onnx: no such file: make the report anew"):
+        publish(Publish(artifacts, tmp_path / "course"))
+    assert not (tmp_path / "course").exists()
+
+
 def test_a_report_made_before_its_history_is_not_published(artifacts: Path, tmp_path: Path) -> None:
     made = load_record(artifacts / "report")
     history = {name: rows for name, rows in made.history.items() if name != "resnet50"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.distance import mahalanobis
 
 from build_shards.preprocess import Crop, cell_mask, preprocess, read_image
 from build_shards.synthetic import draw_cell
@@ -142,3 +143,43 @@ def test_faults_are_named(shards: Path, manifest: Manifest, tmp_path: Path) -> N
 def test_without_shards_it_is_said_that_nothing_was_judged(known: TrainingRange) -> None:
     (concern,) = concerns(_middle(known), preprocess(_middle(known), RECIPE, "cell"), None)
     assert "were not judged" in concern.text
+
+
+def _squares(*places: tuple[int, int, int, int]) -> np.ndarray:
+    """Grey rectangles (top, left, height, width) on 100 x 100 px of black."""
+    image = np.zeros((100, 100, 3), np.uint8)
+    for top, left, height, width in places:
+        image[top : top + height, left : left + width] = 90
+    return image
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize(("length", "told"), [(40, False), (41, True)])
+def test_a_cell_may_lie_on_a_tenth_of_the_image_s_edge(turns: int, length: int, told: bool) -> None:
+    image = np.ascontiguousarray(np.rot90(_squares((0, 10, 60, length)), turns))
+    assert ("background" in _kinds(image, None)) is told
+
+
+@pytest.mark.parametrize(("place", "told"), [((60, 60, 4, 5), True), ((60, 60, 1, 19), False), ((40, 40, 9, 9), False)])
+def test_a_second_region_counts_from_a_twentieth_of_the_first_and_corners_join(
+    place: tuple[int, int, int, int], told: bool
+) -> None:
+    image = _squares((20, 20, 20, 20), place)
+    found = concerns(image, preprocess(image, RECIPE, "cell"), None)
+    assert ("several cells" in [concern.kind for concern in found]) is told
+    if told:
+        assert found[0].text == "several cells: 2 separate regions, the second 5% as large as the first"
+
+
+def test_the_range_leaves_out_two_of_a_thousand(known: TrainingRange, shards: Path, manifest: Manifest) -> None:
+    reader = SplitReader(shards, manifest, "train")
+    described = [describe(reader.image(i), tuple(reader.info(i)["box"])) for i in range(len(reader))]
+    areas = sorted(area for area, _ in described)
+    step = 0.001 * (len(areas) - 1)  # half of them at each end
+    ends = (areas[0] + step * (areas[1] - areas[0]), areas[-1] - step * (areas[-1] - areas[-2]))
+    assert known.area == pytest.approx(ends, rel=1e-9)
+    densities = np.stack([density for _, density in described])
+    inverse = np.linalg.inv(np.cov(densities.T) + 1e-4 * np.eye(3))
+    distances = [mahalanobis(density, densities.mean(axis=0), inverse) for density in densities]
+    assert known.distance == pytest.approx(np.percentile(distances, 99.8))
+    assert (known.covered, known.dataset, known.manifest_digest) == (99.8, manifest.dataset, manifest.digest)

@@ -44,6 +44,16 @@ def test_blocks_and_their_nesting(tmp_path: Path) -> None:
     assert [node["kind"] for node in item["children"]] == ["paragraph", "numbers"]
 
 
+def test_each_kind_of_text_keeps_its_kind_and_a_link_its_address(tmp_path: Path) -> None:
+    (paragraph,) = _nodes(tmp_path, "*soft* **loud** `x  y` [there](https://example.org/a)\nnext  \nlast\n")
+    kinds = [node["kind"] for node in paragraph["children"] if node.get("text") != " "]
+    assert kinds == ["emphasis", "strong", "code", "link", "softbreak", "text", "hardbreak", "text"]
+    (link,) = [node for node in paragraph["children"] if node["kind"] == "link"]
+    assert (link["url"], _text(link["children"])) == ("https://example.org/a", "there")
+    heading, block = _nodes(tmp_path, "## Head\n\n```\na\n\nb\n```\n")
+    assert (heading["level"], _text([heading]), block) == (2, "Head", {"kind": "block", "text": "a\n\nb"})
+
+
 def test_a_byte_order_mark_is_no_word(tmp_path: Path) -> None:
     assert _nodes(tmp_path, "\ufeff<!-- hint -->\n") == []
     assert [node["kind"] for node in _nodes(tmp_path, "\ufeffwords")] == ["paragraph"]
@@ -80,12 +90,14 @@ def test_a_picture_may_have_any_name(name: str, tmp_path: Path) -> None:
         ("![x](../secret.png)", "must be a .png"),
         ("![x](/etc/passwd)", "must be a .png"),
         ("![x](data.csv)", "must be a .png"),
+        ("![x](out.png)", "must be a .png"),  # a link out of the folder
         ("![x](gone.png)", "there is no file"),
         ("![](here.png)", "say in words what it shows"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_by_name(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "here.png").write_bytes(b"x")
+    (tmp_path / "out.png").symlink_to(ROOT / "README.md")
     with pytest.raises(UserError, match=words):
         _nodes(tmp_path, text)
 

@@ -1,0 +1,81 @@
+"""What the web page's server says in every answer, and that no body of a refused request becomes a request."""
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from evaluate.web import Server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A running server whose networks are not open yet."""
+    with Server(0) as running:
+        threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+def _raw(server: Server, request: str) -> bytes:
+    """All that the server sends until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as connection:
+        connection.sendall(request.encode())
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "status"),
+    [
+        ("/nowhere", "", 404),
+        ("/classify", "Origin: http://evil.example\r\n", 403),
+        ("/classify", "Sec-Fetch-Site: cross-site\r\n", 403),
+        ("classify", "", 400),
+    ],
+)
+def test_the_body_of_a_refused_request_is_no_request(server: Server, path: str, header: str, status: int) -> None:
+    host = f"Host: 127.0.0.1:{server.server_port}\r\n"
+    inner = f"GET / HTTP/1.1\r\n{host}Connection: close\r\n\r\n"  # closes the connection if it is answered
+    request = f"POST {path} HTTP/1.1\r\n{host}{header}Content-Length: {len(inner)}\r\n\r\n{inner}"
+    answer = _raw(server, request)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_wrong_file_leaves_the_connection_open(server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection.request("POST", "/classify", b"no image")
+    response = connection.getresponse()
+    assert (response.status, response.headers["Connection"]) == (422, None)
+    assert b'"error": "image: not a BMP, PNG or JPEG image' in response.read()
+    connection.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/page.js", "/nowhere"])
+def test_no_answer_may_be_framed_kept_or_read_by_others(server: Server, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    headers = {
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cache-Control": "no-store",
+        "Server": "leukoshard ",  # and no version of Python
+    }
+    assert {name: response.headers[name] for name in headers} == headers
+    rules = (rule.split() for rule in response.headers["Content-Security-Policy"].split(";"))
+    policy = {name: set(sources) for name, *sources in rules}
+    assert policy.pop("img-src") == {"'self'", "data:"}
+    own = {name for name, sources in policy.items() if sources == {"'self'"}}
+    assert own == {"script-src", "style-src", "connect-src"}
+    nobody = {name for name, sources in policy.items() if sources == {"'none'"}}
+    assert nobody == {"default-src", "base-uri", "form-action", "frame-ancestors"} == policy.keys() - own

@@ -1,0 +1,34 @@
+"""What the web page tells of the networks before an image is dropped."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from contract.model_card import ModelCard
+from evaluate.classify import Networks
+from evaluate.web_page import describe_networks
+
+
+def test_a_card_is_told_in_words_each_metric_with_its_interval(card: ModelCard) -> None:
+    metrics, intervals = {"valid_accuracy": 0.9, "valid_loss": 0.25}, {"valid_accuracy": (0.8, 0.95)}
+    one = replace(card, variant="float32", opset=18, metrics=metrics, intervals=intervals, samples=12, seed=4, epoch=9)
+    other = replace(one, arch="resnet50", variant="int8", temperature=1.5, threshold=0.4, operating_point="balanced")
+    predictors: Any = {
+        c.arch: SimpleNamespace(
+            card=c, path=Path(c.arch, "model.onnx"), sha256="a1" * 32, provider="CPUExecutionProvider"
+        )
+        for c in (one, other)
+    }
+    told = describe_networks(Networks(predictors, {}))
+    assert (told["provider"], told["variant"], told["classes"]) == ("CPU", "float32 and int8", ["normal", "blast"])
+    assert told["limits"] == list(card.limits)
+    first, second = (dict(network["rows"]) for network in told["networks"])
+    assert first["file"] == "resnet18/model.onnx, SHA-256 a1a1a1a1a1a1a1a1…"
+    assert first["valid accuracy"] == "0.900 (95 % interval 0.800 to 0.950)"
+    assert first["valid loss"] == "0.250"
+    assert first["trained on"].endswith(f"(manifest {card.manifest_digest[:12]}…), seed 4, epoch 9")
+    assert (first["temperature"], second["temperature"]) == ("1.000 (not calibrated)", "1.500")
+    assert (first["threshold"], second["threshold"]) == ("0.500 (default 0.5)", "0.400 (balanced)")
+    assert (first["variant"], second["variant"]) == ("float32, opset 18", "int8, opset 18")
+    assert first["measured on"] == "the validation split (n = 12)"
