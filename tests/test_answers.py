@@ -4,6 +4,8 @@ import csv
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from contract.record import to_json
 from evaluate.answers import Answers, answer, load_answers
 from evaluate.kaggle import Submit, submit
 from evaluate.publish import Publish, publish
-from evaluate.report import Report, report
+from evaluate.report import Report, _refuse_refits, report
 from evaluate.report_record import load_record
 from train.baseline import Config, run
 
@@ -62,6 +64,17 @@ def test_no_report_scores_it_on_cells_that_it_learned(split: str, copied: Path, 
     with pytest.raises(UserError, match=rf"model.onnx: resnet18 learned valid too .*its score on {split} would only"):
         report(Report(shards=(shards,), artifacts=copied / "refit", split=split, device="cpu"))
     assert not (copied / "refit" / "report").exists()
+
+
+def test_a_refit_that_does_not_say_of_which_cells_is_taken_for_one_of_these() -> None:
+    card = SimpleNamespace(refit=True, training={"refit": True})
+    folders = (SimpleNamespace(manifest=SimpleNamespace(source_digest="a")),)
+    columns: Any = SimpleNamespace(
+        folders=folders, networks={"resnet18": SimpleNamespace(card=card, path="model.onnx")}
+    )
+    with pytest.raises(UserError, match=r"model\.onnx: resnet18 learned valid too"):
+        _refuse_refits(columns, "valid")
+    _refuse_refits(columns, "ward")
 
 
 def test_it_may_be_scored_on_cells_of_other_data(learned: ModelCard, shards: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from finished_report import artifacts, words
 
 from contract.errors import UserError
-from evaluate.handin import SOURCE, Handin, find_missing, handin, source_files
+from evaluate.handin import SOURCE, Handin, _zip, find_missing, handin, source_files
 from evaluate.report_record import ARCHS
 from evaluate.words import FILES
 
@@ -107,3 +107,20 @@ def test_hidden_files_and_caches_are_no_source(tmp_path: Path) -> None:
             (tmp_path / name).mkdir()
     (tmp_path / "docs" / "elsewhere").symlink_to(tmp_path / "a.md")
     assert source_files(tmp_path) == sorted(kept)
+
+
+def test_entries_are_sorted_and_the_script_of_ci_alone_can_be_run(tmp_path: Path) -> None:
+    for name in ("run", "a.md"):
+        (tmp_path / name).write_text(name)
+    files = {
+        "x/source/.ci/run": tmp_path / "run",
+        "x/source/a.md": tmp_path / "a.md",
+        "x/report.pdf": tmp_path / "a.md",
+    }
+    content = _zip(files)
+    assert _zip(dict(reversed(files.items()))) == content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        modes = {entry.filename: entry.external_attr >> 16 for entry in archive.infolist()}
+        assert archive.read("x/source/.ci/run") == b"run"
+    assert modes == {"x/report.pdf": 0o100644, "x/source/.ci/run": 0o100755, "x/source/a.md": 0o100644}
+    assert list(modes) == sorted(modes)

@@ -69,6 +69,7 @@ def test_the_pdf_is_tagged_titled_and_the_same_twice(artifacts: Path, words: Pat
     assert reader.metadata.title == "Lab 3: Leukemia Classification"
     assert reader.metadata.author == "Ada Lovelace"
     assert "/StructTreeRoot" in reader.trailer["/Root"]
+    assert b"pdfuaid:part" in reader.trailer["/Root"]["/Metadata"].get_data()
     other = (artifacts / "report" / "metrics.json").read_text().replace("2026-03-04", "2026-03-05")
     (artifacts / "report" / "metrics.json").write_text(other)
     assert paper(Paper("0123456", "Ada Lovelace", words, artifacts)).read_bytes() != first
