@@ -9,7 +9,7 @@ import pytest
 
 from contract.errors import UserError
 from contract.manifest import load_manifest
-from train.baseline import Config, run
+from train.baseline import Config, main, run
 from train.baseline_scores import Scored, score
 
 
@@ -43,3 +43,11 @@ def test_shards_whose_valid_split_is_empty_are_refused(shards: Path, tmp_path: P
     (folder / "manifest.json").write_text(replace(manifest, splits=splits).to_json())
     with pytest.raises(UserError, match="'valid' is empty"):
         run(Config(shards=(folder,), artifacts=tmp_path / "out", resamples=100))
+
+
+def test_no_folder_of_shards_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As `make baseline SHARDS=` gives it.
+    monkeypatch.setattr("sys.argv", ["train", "baseline", "--shards", "--artifacts", str(tmp_path / "out")])
+    with pytest.raises(UserError, match=r"^--shards: name at least one folder of shards$"):
+        main()
+    assert not (tmp_path / "out").exists()

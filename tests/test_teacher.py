@@ -9,6 +9,7 @@ import torch
 from equality import assert_equal
 from small_network import SmallNetwork, config_of
 
+import train.cli
 import train.teacher
 from contract.errors import UserError
 from contract.publish import file_sha256
@@ -137,3 +138,33 @@ def test_teachers_that_see_other_images_or_may_have_seen_other_cells_are_refused
         Run(replace(config, teacher=tmp_path / "none.pt"))
     with pytest.raises(UserError, match=r"--teacher-share 1\.5: must be between 0 and 1"):
         config_of(shards, tmp_path, teacher_share=1.5)
+
+
+def test_where_nothing_is_standardised_a_teacher_of_three_channels_sees_what_the_run_shows(
+    trained: Path, shards: Path, tmp_path: Path
+) -> None:
+    card, _ = load_checkpoint(trained)
+    plain = replace(card, training=card.training | {"standardise": False})
+    assert plain.training["colours"]
+    save_checkpoint(tmp_path / "plain.pt", plain, {"model": SmallNetwork().state_dict()})
+    run = Run(config_of(shards, tmp_path, teacher=tmp_path / "plain.pt", standardise=False))
+    assert run.teacher is not None
+    assert run.normalise.channels == 3
+
+
+def test_a_teacher_that_the_run_would_overwrite_is_refused(shards: Path, tmp_path: Path) -> None:
+    # After its first epoch no checkpoint could be resumed: the teacher would be another.
+    own = tmp_path / "resnet18" / "best.pt"
+    with pytest.raises(UserError, match=f"--teacher {own}: lies in the folder that this run writes"):
+        Run(config_of(shards, tmp_path, teacher=own))
+
+
+def test_the_last_of_three_networks_is_refused_its_own_teacher_before_the_first_is_trained(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "resnet152" / "best.pt"
+    words = ["--arch", "all", "--shards", str(shards), "--artifacts", str(tmp_path), "--teacher", str(own)]
+    monkeypatch.setattr("sys.argv", ["train", *words])
+    monkeypatch.setattr(train.cli, "train", lambda *_: pytest.fail("trained"))
+    with pytest.raises(UserError, match=f"--teacher {own}: lies in the folder that this run writes"):
+        train.cli.main()

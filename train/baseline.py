@@ -97,11 +97,13 @@ def main() -> None:
 def run(config: Config) -> Record:
     """Train, score and write ``metrics.json``, ``predictions_<split>.csv`` and ``card.json``; a report submits.
 
-    Raises ``UserError`` for shards without labels or of different datasets.
+    Raises ``UserError`` for no folder, and for shards without labels or of different datasets.
     """
     check_seed(config.seed)
     if config.resamples < 100:
         raise UserError(f"--resamples {config.resamples}: must be at least 100")
+    if not config.shards:
+        raise UserError("--shards: name at least one folder of shards")
     manifests = [load_manifest(folder) for folder in config.shards]
     _refuse_strangers(config, manifests)
     measurer, scored, trained, model = Measurer(), [], [], None

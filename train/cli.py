@@ -13,6 +13,7 @@ from train.curves import draw_comparison
 from train.history import NAME as HISTORY
 from train.history import read_history
 from train.interrupt import StoppedError
+from train.lent import refuse_overwritten
 from train.loop import train
 from train.memory import keep_freed_memory
 from train.processes import Processes, joined_processes
@@ -42,6 +43,9 @@ def expectation() -> str:
 
 def _train(config: Config, processes: Processes) -> None:
     networks = _for_each_network(config, tuple(ARCHITECTURES))
+    for one in networks:  # of them all first: else some would train for hours before another is refused
+        if one.teacher is not None:
+            refuse_overwritten("--teacher", one.teacher, one)
     for number, one in enumerate(networks):
         try:
             folder = train(one, processes)

@@ -6,7 +6,6 @@ Source: growing images across runs as in progressive resizing, Howard et al., DA
 
 from torch import nn
 
-from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.publish import file_sha256
 from train.checkpoint import load_weights
@@ -29,9 +28,7 @@ def load_initial(network: nn.Module, config: Config, manifest: Manifest) -> str:
     path = config.initial
     if path is None:
         return ""
-    if path.parent.resolve() == (config.artifacts / config.arch).resolve():
-        raise UserError(f"--initial {path}: lies in the folder that this run writes; choose another --artifacts")
-    card, state = load_lent("--initial", path, config.refit)
+    card, state = load_lent("--initial", path, config)
     deepens = can_deepen(card.arch, config.arch)
     arch = card.arch if deepens else config.arch
     channels = network.get_submodule("conv1").in_channels

@@ -39,13 +39,14 @@ class Teacher:
 def load_teacher(config: Config, manifest: Manifest, device: torch.device) -> Teacher | None:
     """The network of ``config.teacher`` on ``device``; None where there is none.
 
-    Raises ``UserError`` for a network of other shards or classes, or one whose cells were standardised otherwise; and
-    for a refit where this run is none: it may have learned cells that are judged here.
+    Raises ``UserError`` for a network of other shards or classes, or one whose cells were standardised otherwise; for
+    one that this run would overwrite; and for a refit where this run is none: it may have learned cells that are judged
+    here.
     """
     path = config.teacher
     if path is None:
         return None
-    card, state = load_lent("--teacher", path, config.refit)
+    card, state = load_lent("--teacher", path, config)
     now: dict[str, Any] = {"classes": manifest.classes, "the shards' manifest": manifest.digest[:12]}
     then: dict[str, Any] = {"classes": card.classes, "the shards' manifest": card.manifest_digest[:12]}
     now["standardise"], then["standardise"] = config.standardise, card.training.get("standardise") is True
