@@ -47,6 +47,9 @@ NAN = float("nan")
         ("sharpen", -0.1),
         ("jpeg", 2.0),
         ("erode", -1),
+        ("cycles", 0),
+        ("cycles", 17),
+        ("teacher_share", -0.1),
         ("erase", NAN),
         ("checkpoint_every", -1.0),
     ],
@@ -72,7 +75,11 @@ def test_a_choice_that_there_is_not_is_refused_with_those_there_are(name: str, v
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"seed": 2**32 - 1}, {"ema_decay": 0.0}, {"affine": 1.0, "shift": 0.0, "label_smoothing": 0.0}]
+    "changes",
+    [
+        *({}, {"seed": 2**32 - 1}, {"ema_decay": 0.0}, {"affine": 1.0, "shift": 0.0, "label_smoothing": 0.0}),
+        *({"cycles": 16}, {"threads": 1024}, {"blur_sigma": 10.0}, {"blur": 0.5, "sharpen": 0.5}),
+    ],
 )
 def test_values_at_the_edge_are_welcome(changes: dict[str, Any]) -> None:
     assert Config(**changes)
@@ -105,3 +112,16 @@ def test_all_stands_for_every_network_and_a_name_for_itself() -> None:
     assert [one.arch for one in for_each_network(Config(arch="all", lr=0.1), archs)] == list(archs)
     assert {one.lr for one in for_each_network(Config(arch="all", lr=0.1), archs)} == {0.1}
     assert for_each_network(Config(arch="resnet152"), archs) == [Config(arch="resnet152")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"arch": "resnet50"}, {"initial": Path("best.pt")}, {"teacher": Path("best.pt")}, {"cache": "ram"}),
+        *({"threads": 2}, {"checkpoint_every": 0.0}, {"force": True}),
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_resumed_run_may_be_executed_otherwise(changes: dict[str, Any]) -> None:
+    # Of the checkpoints that are lent the content counts, which Run.recipe adds.
+    assert recipe_of(Config(**changes)) == recipe_of(Config())

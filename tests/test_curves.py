@@ -6,8 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from train.curves import COLOURS, draw_comparison, draw_run
+from train.curves import COLOURS, _draw_curves, draw_comparison, draw_run
 from train.history import Epoch
 from train.resnet import ARCHITECTURES
 
@@ -63,3 +64,14 @@ def test_other_accuracies_give_another_picture(tmp_path: Path) -> None:
     draw_run(history(5, 0.5), first, "resnet50", "synthetic")
     draw_run(history(5, 0.6), second, "resnet50", "synthetic")
     assert (pixels_of(first) != pixels_of(second)).any()
+
+
+def test_curves_are_percent_of_the_training_and_of_the_testing_phase() -> None:
+    axes, rows = Figure().subplots(), history(4, 0.5)
+    _draw_curves(axes, "resnet18", rows)
+    train, valid = axes.lines
+    assert list(train.get_xdata()) == list(valid.get_xdata()) == [1, 2, 3, 4]
+    assert list(train.get_ydata()) == pytest.approx([51, 52, 53, 54])
+    assert list(valid.get_ydata()) == pytest.approx([50.5, 51, 51.5, 52])
+    assert (train.get_linestyle(), valid.get_linestyle()) == ("--", "-")
+    assert valid.get_label() == "resnet18 testing phase (valid, max 52.0)"

@@ -88,3 +88,15 @@ def test_specks_apart_are_one_cell() -> None:
 def test_an_image_of_background_is_refused() -> None:
     with pytest.raises(ValueError, match="background alone"):
         measure(np.zeros((40, 40, 3), np.uint8))
+
+
+def test_a_cell_of_two_colours_has_the_numbers_of_both() -> None:
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[10:30, 10:50], image[30:50, 10:50] = (60, 30, 80), (120, 60, 160)
+    found = _measured(image)
+    assert [found[f"mean_{c}"] for c in "rgb"] == [90, 45, 120]
+    assert [found[f"sd_{c}"] for c in "rgb"] == [30, 15, 40]
+    dark, bright = (-np.log(np.array(colour) / 255).mean() for colour in ((60, 30, 80), (120, 60, 160)))
+    densities = [found[f"density_{p}"] for p in ("p5", "p50", "p95")]
+    assert densities == pytest.approx([bright, (bright + dark) / 2, dark])
+    assert found["entropy"] == pytest.approx(1)  # bit: two grey values, as often

@@ -57,3 +57,25 @@ def test_shares_of_the_images_lose_or_gain_sharpness(blur: float, sharpen: float
         assert change.min() < 0.4
     if sharpen:
         assert change.max() > 1.5
+
+
+def test_a_sharpened_image_goes_as_far_from_its_blurred_one_as_it_was_drawn() -> None:
+    pixels, mask = cells(16)
+    pixels, draws = 100 * mask + pixels / 8, Draws(0, 0, 16)
+    found = change_focus(pixels, mask, 0.0, 2.0, 1.0, draws)
+    away = pixels - blur_cells(pixels, mask, torch.ones(16), 2.0)  # an unsharp mask of 1 px, whatever blurs may be
+    wanted = pixels + draws.uniform("focus strength").view(-1, 1, 1, 1) * away
+    assert ((found - wanted) * mask).abs().max() < 1e-2
+
+
+class Zeros(Draws):
+    """Draws the smallest number that may come."""
+
+    def uniform(self, purpose: str, *shape: int) -> torch.Tensor:
+        return torch.zeros_like(super().uniform(purpose, *shape))
+
+
+def test_a_blur_of_no_strength_leaves_the_image_as_it_is() -> None:
+    pixels, mask = cells(2)
+    found = change_focus(pixels, mask, 1.0, 1.0, 0.0, Zeros(0, 0, 2))
+    assert ((found - pixels) * mask).abs().max() < 1e-3

@@ -75,3 +75,21 @@ def test_cells_are_turned_by_any_angle() -> None:
     down, right = ((found * distance).sum((1, 2)) / mass for distance in (offsets[:, None], offsets))
     counts = torch.histc(torch.atan2(down, right), 8, -torch.pi, torch.pi)
     assert counts.min() > 16  # 32 are expected in each eighth of a turn
+
+
+def test_what_comes_in_from_outside_is_zero() -> None:
+    found = move(torch.ones(64, 1, 40, 40), 1.0, 0.3, 0.0, Draws(0, 0, 64))
+    assert (found == 0).float().mean() > 0.15
+
+
+def test_erased_rectangles_have_many_sizes_shapes_and_places() -> None:
+    gone = erase(torch.ones(512, 1, 64, 64), 1.0, Draws(0, 0, 512))[:, 0] == 0
+    rows, columns = gone.any(dim=2).double(), gone.any(dim=1).double()
+    tall, wide = rows.sum(1), columns.sum(1)
+    area, stretch = tall * wide / 64**2, torch.log(tall / wide)
+    assert area.mean().item() == pytest.approx(0.11, abs=0.01)  # even between 0.02 and 0.2 of the image
+    assert area.std().item() == pytest.approx(0.18 / 12**0.5, abs=0.01)
+    assert stretch.mean().item() == pytest.approx(0, abs=0.1)
+    assert stretch.std().item() == pytest.approx(np.log(3.3) / 3**0.5, abs=0.06)  # even between the ratio's ends
+    down, right = ((lines @ torch.arange(64.0).double() / lines.sum(1)) for lines in (rows, columns))
+    assert abs(np.corrcoef(down, right)[0, 1]) < 0.15

@@ -62,3 +62,20 @@ def test_lower_quality_loses_more() -> None:
     pixels = torch.from_numpy(photograph(48)).permute(2, 0, 1)[None].float().expand(4, -1, -1, -1)
     loss = (jpeg(pixels, torch.tensor([30.0, 50.0, 75.0, 95.0])) - pixels).abs().mean(dim=(1, 2, 3))
     assert (loss[:-1] > loss[1:]).all()
+
+
+def test_qualities_are_drawn_from_40_to_95() -> None:
+    pixels = torch.from_numpy(photograph(24)).permute(2, 0, 1)[None].float()
+    found = compress(pixels.expand(256, -1, -1, -1), torch.ones(256, 1, 24, 24), 1.0, Draws(0, 0, 256))
+    known = jpeg(pixels.expand(100, -1, -1, -1), torch.arange(1.0, 101))
+    drawn = 1 + torch.cdist(found.flatten(1), known.flatten(1)).argmin(dim=1)
+    assert 40 <= drawn.min() <= 42
+    assert 92 <= drawn.max() <= 95
+
+
+def test_what_lies_outside_a_cell_reaches_none_of_its_pixels() -> None:
+    pixels = torch.from_numpy(photograph(48)).permute(2, 0, 1)[None].float().expand(4, -1, -1, -1)
+    mask = torch.zeros(4, 1, 48, 48)
+    mask[:, :, 10:39, 13:36] = 1
+    clean, spoilt = (compress(x, mask, 1.0, Draws(0, 0, 4)) * mask for x in (pixels * mask, pixels))
+    assert torch.equal(clean, spoilt)

@@ -1,6 +1,8 @@
 """What a run shows: a line an epoch, and curves for TensorBoard."""
 
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train.run
 from train.config import Config
-from train.history import read_history
-from train.log import CURVES
+from train.history import Epoch, read_history
+from train.log import CURVES, summary
 from train.loop import train as train_network
 
 
@@ -46,3 +48,21 @@ def test_a_forced_run_drops_the_curves_of_the_run_that_it_replaces(
     train_network(config_of(shards, tmp_path, epochs=1, force=True))
     events = EventAccumulator(str(shown[0] / "tensorboard")).Reload()
     assert [event.step for event in events.Scalars("loss/train")] == [1]
+
+
+def test_each_score_of_an_epoch_stands_in_its_place_of_the_line() -> None:
+    row = Epoch(3, 0.5123, 0.6, 0.7123, 0.8, 0.9123, 0.8231, 0.05, 64, 7.4, 123.4)
+    speed = "64 px, 123 images/s, 7 s"
+    scores = "train 60.00%, valid 80.00% (AUROC 0.9123, F1 0.8231; loss 0.5123, 0.7123)"
+    assert summary(row) == f"{scores}, {speed}"
+    refitted = replace(row, valid_accuracy=math.nan)
+    assert summary(refitted) == f"train + valid 60.00% (loss 0.5123), not validated, {speed}"
+
+
+def test_curves_are_of_what_their_names_say() -> None:
+    for name, field in CURVES.items():
+        what, of = name.split("/")
+        if what == "run":
+            assert field == {"learning rate": "lr"}.get(of, of.replace(" ", "_"))
+        else:
+            assert field == f"{of}_{what}"

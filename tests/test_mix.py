@@ -73,3 +73,18 @@ def test_halves_are_mixed_as_the_whole() -> None:
     parts = [mix(x[r], targets[r], 0.4, 0.4, Draws(1, 2, 8, r)) for r in (slice(0, 4), slice(4, 8))]
     for k in (0, 1):
         torch.testing.assert_close(torch.cat([part[k] for part in parts]), whole[k])
+
+
+def test_cutmix_pastes_areas_that_are_even_between_nothing_and_half() -> None:
+    x = torch.arange(1.0, 513).view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+    found, _ = mix(x, torch.ones(512, 2), 0.0, 1.0, Draws(0, 0, 512))
+    pasted = (found != x).flatten(1).float().mean(dim=1)
+    assert pasted.mean().item() == pytest.approx(0.25, abs=0.02)  # Beta(1, 1) is even, and the lesser share is taken
+    assert pasted.max() < 0.54
+
+
+def test_a_padding_sample_has_no_label_after_cutmix_either() -> None:
+    black, none = torch.zeros(1, 3, 24, 24), torch.zeros(1, 2)
+    found, mixed = mix(black, none, 0.0, 1.0, Draws(0, 0, 5, slice(0, 1)))
+    assert torch.equal(found, black)
+    assert torch.equal(mixed, none)

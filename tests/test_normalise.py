@@ -142,3 +142,13 @@ def test_an_even_colour_that_is_no_whole_number_stays_almost_zero() -> None:
     pixels = colours.expand(16, 3, 112, 112).contiguous(memory_format=torch.channels_last)
     found = Normalise(MEAN, STD, standardise=True).masked(pixels, torch.ones(16, 1, 112, 112))
     assert 0 < found.abs().max() < 1e-3
+
+
+def test_a_cell_of_hardly_any_contrast_is_not_blown_up() -> None:
+    # Networks that are trained already were shown just this.
+    images = np.zeros((1, 4, 4, 3), np.uint8)
+    images[0, :2], images[0, 2:] = 100, 102
+    found = Normalise(MEAN, STD, standardise=True)(torch.from_numpy(images))[0].numpy()
+    wanted = 1 / np.sqrt(1 + 1e-4 * np.square(STD))  # a deviation of 1, and a hundredth of that of all cells
+    np.testing.assert_allclose(found[:, 3, 0], wanted, rtol=1e-5)
+    np.testing.assert_allclose(found[:, 0, 0], -wanted, rtol=1e-5)

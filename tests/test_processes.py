@@ -191,3 +191,15 @@ def test_cuda_without_a_gpu_is_an_error_and_auto_takes_the_cpu() -> None:
     with pytest.raises(UserError, match="--device cuda: no usable GPU"):
         pick_device("cuda")
     assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")
+
+
+def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert pick_device("auto", 1) == torch.device("cuda", 1)
+    assert chosen == [1]
+    assert pick_device("cpu", 1) == torch.device("cpu")
+    with pytest.raises(UserError, match="--device cuda: process 2 has no GPU of its own: 2 here"):
+        pick_device("cuda", 2)

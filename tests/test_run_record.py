@@ -2,6 +2,9 @@
 
 import json
 import shlex
+import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +14,12 @@ from small_network import SmallNetwork
 
 import train.run
 from contract.manifest import Manifest
+from contract.model_card import ModelCard
 from train.config import Config
 from train.history import read_history
 from train.loop import train as train_network
 from train.run import Run
-from train.run_record import command_of
+from train.run_record import command_of, source_digest_of, write_start_record
 from train.versions import versions
 
 
@@ -80,3 +84,42 @@ def test_command_makes_the_same_configuration_again(config: Config) -> None:
     assert words[:3] == ["python", "-m", "train"]
     assert tyro.cli(Config, args=words[3:]) == config
     assert shlex.split(command_of(config, 2))[3:] == ["-m", "train", *words[3:]]
+
+
+def test_the_command_of_a_record_starts_the_run_anew(card: ModelCard, tmp_path: Path) -> None:
+    # A run that was resumed or forced is repeated from its beginning.
+    config = Config(epochs=3, resume=True, force=True)
+    write_start_record(tmp_path, config, replace(card, training={"source_digest": "d"}), 1)
+    record = json.loads((tmp_path / "config.json").read_text())
+    assert record["command"] == command_of(Config(epochs=3), 1)
+    assert "--resume" not in record["command"]
+    assert record["config"]["resume"] is True
+    assert source_digest_of(tmp_path) == "d"
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", "3"])
+def test_a_record_that_does_not_tell_its_cells_is_of_no_others(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    assert source_digest_of(tmp_path) is None
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_commit_is_that_of_the_code_and_marked_where_files_were_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=A", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    code = tmp_path / "code.py"
+    code.write_text("")
+    monkeypatch.setattr("train.versions.__file__", str(code))
+    assert versions()["commit"] == "unknown"
+    git("init")
+    git("add", "code.py")
+    git("commit", "--message", "one")
+    commit = git("rev-parse", "--short=12", "HEAD")
+    assert versions()["commit"] == commit
+    code.write_text("changed")
+    assert versions()["commit"] == f"{commit}+"

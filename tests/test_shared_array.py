@@ -48,3 +48,11 @@ def test_shared_memory_is_given_back() -> None:
     assert set(os.listdir("/dev/shm")) == files  # it has no name: a killed process leaves none
     del cache
     assert mapped() == before
+
+
+def test_memory_that_other_programs_hold_is_no_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if not shared_array.SHARED_MEMORY.is_dir():
+        pytest.skip("shared memory is elsewhere here")
+    (tmp_path / "meminfo").write_text("MemTotal:  900 kB\nMemFree:  1 kB\nMemAvailable:  8 kB\n")
+    monkeypatch.setattr(shared_array, "MEMORY", tmp_path / "meminfo")
+    assert shared_array.room() == 8192
