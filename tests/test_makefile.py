@@ -8,21 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    # -o: the set-up is taken as done, so that a test never starts an installation.
-    command = ["make", "-s", "-o", ".venv/.installed", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
+from make_command import ROOT, make, trained
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
 def test_help_lists_every_public_target_with_one_line() -> None:
-    targets = _make("help").stdout.split("\n\n")[0]
+    targets = make("help").stdout.split("\n\n")[0]
     listed = dict(re.split(r"\s+", line, maxsplit=1) for line in targets.splitlines())
     promised = {"synthetic", "setup", "shards", "train", "export", "evaluate", "demo", "test", "help", "clean"}
     assert promised <= listed.keys()
@@ -30,24 +22,28 @@ def test_help_lists_every_public_target_with_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "variable"), [("shards", "DATA"), ("course", "DATA"), ("report", "STUDENT_ID"), ("handin", "STUDENT_ID")]
+    ("target", "variable"),
+    [
+        *((target, "DATA") for target in ("shards", "audit", "preview", "course")),
+        *((target, "STUDENT_ID") for target in ("report", "handin")),
+    ],
 )
 def test_a_missing_argument_is_named(target: str, variable: str) -> None:
-    done = _make(target)
+    done = make(target)
     assert done.returncode == 2
     assert f"error: {variable} is not set" in done.stderr
 
 
 def test_the_demo_draws_its_own_cells_where_no_image_is_given() -> None:
-    plan = _make("-n", "demo").stdout
+    plan = make("-n", "demo").stdout
     assert "build_shards synthetic" in plan or (ROOT / "artifacts" / "synthetic" / "data" / "train.csv").is_file()
     assert re.search(r"evaluate demo .* artifacts/synthetic/data/synthetic/valid/0\.bmp", plan.replace("\\\n", ""))
-    assert "synthetic/valid" not in _make("-n", "demo", "IMAGES=a.bmp").stdout
+    assert "synthetic/valid" not in make("-n", "demo", "IMAGES=a.bmp").stdout
 
 
 def test_the_course_makes_its_results_of_one_build() -> None:
     changed = ["COURSE_SIZE=64", "COURSE_FROM_resnet152=", "COURSE_REFIT="]
-    plan = _make("-n", "course", "DATA=x", "SHARDS=s", *changed).stdout
+    plan = make("-n", "course", "DATA=x", "SHARDS=s", *changed).stdout
     assert "--initial" not in plan
     assert "refit" not in plan
     assert re.search(r'build_shards build .*--shards "s/64px".*\n\s+--split given --size 64 ', plan)
@@ -55,13 +51,13 @@ def test_the_course_makes_its_results_of_one_build() -> None:
     for step in (*trainings, "train baseline", "evaluate/run.py"):
         assert re.search(rf'{step} --shards "?s/64px"? ', plan), step
     assert "evaluate publish" in plan
-    flagged = _make("-n", "course", "DATA=x", "COURSE_FLAGS_evaluate=--orientations 8", "FLAGS=--lr 0.123").stdout
+    flagged = make("-n", "course", "DATA=x", "COURSE_FLAGS_evaluate=--orientations 8", "FLAGS=--lr 0.123").stdout
     assert re.search(r"evaluate/run\.py .*--orientations 8", flagged)
     assert "0.123" not in flagged, "flags of one step are no flags of another"
 
 
 def test_the_course_s_refit_differs_from_its_counterpart_in_what_it_learns_alone() -> None:
-    plan = _make("-n", "course", "DATA=x", "SHARDS=s", "ARTIFACTS=a", "COURSE_REFIT=resnet152", "COURSE_UNSEEN=").stdout
+    plan = make("-n", "course", "DATA=x", "SHARDS=s", "ARTIFACTS=a", "COURSE_REFIT=resnet152", "COURSE_UNSEEN=").stdout
     lines = [line for line in plan.replace("\\\n", "").splitlines() if line.startswith(".venv/bin/python")]
     lines = [" ".join(line.split()) for line in lines]
     (network,) = [line for line in lines if '--arch resnet152 --shards "s/112px" --artifacts "a" ' in line]
@@ -75,9 +71,9 @@ def test_the_course_s_refit_differs_from_its_counterpart_in_what_it_learns_alone
 
 
 def test_networks_for_people_never_seen_are_trainings_of_their_own() -> None:
-    assert "unseen" not in _make("-n", "course", "DATA=x", "COURSE_UNSEEN=").stdout
+    assert "unseen" not in make("-n", "course", "DATA=x", "COURSE_UNSEEN=").stdout
     chosen = ["COURSE_UNSEEN=resnet50 resnet152", "COURSE_UNSEEN_resnet50=--epochs 5", "COURSE_UNSEEN_resnet152=--lr 1"]
-    plan = _make("-n", "course", "DATA=x", "SHARDS=s", "ARTIFACTS=a", "COURSE_REFIT=", *chosen).stdout
+    plan = make("-n", "course", "DATA=x", "SHARDS=s", "ARTIFACTS=a", "COURSE_REFIT=", *chosen).stdout
     lines = [" ".join(line.split()) for line in plan.replace("\\\n", "").splitlines() if "a/unseen" in line]
     lines = [line for line in lines if line.startswith(".venv/bin/python")]
     steps = ["--arch resnet50", "--arch resnet152", "-m export", "-m evaluate answers", "-m evaluate publish"]
@@ -90,10 +86,10 @@ def test_networks_for_people_never_seen_are_trainings_of_their_own() -> None:
 
 def test_a_name_counts_where_the_command_gives_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAME", "MyComputer")  # as WSL does
-    assert "MyComputer" not in _make("-n", "shards", "DATA=x").stdout
-    assert '--name "My cells"' in _make("-n", "shards", "DATA=x", "NAME=My cells").stdout
-    assert '--name "Ada"' in _make("-n", "handin", "STUDENT_ID=0123456", "NAME=Ada").stdout
-    assert "MyComputer" not in _make("-n", "handin", "STUDENT_ID=0123456").stdout
+    assert "MyComputer" not in make("-n", "shards", "DATA=x").stdout
+    assert '--name "My cells"' in make("-n", "shards", "DATA=x", "NAME=My cells").stdout
+    assert '--name "Ada"' in make("-n", "handin", "STUDENT_ID=0123456", "NAME=Ada").stdout
+    assert "MyComputer" not in make("-n", "handin", "STUDENT_ID=0123456").stdout
 
 
 def _virtual_environment(folder: Path, python: str) -> Path:
@@ -146,7 +142,7 @@ def test_what_is_in_a_virtual_environment_stays_where_its_python_runs(alive: boo
 
 def test_folders_of_one_name_do_not_hide_targets() -> None:
     for target in ("shards", "train", "export", "evaluate"):
-        plan = _make("-n", target, "DATA=x").stdout
+        plan = make("-n", target, "DATA=x").stdout
         assert ".venv/bin/python" in plan, f"make {target} would do nothing"
 
 
@@ -156,35 +152,26 @@ def test_export_is_made_anew_with_the_folder_of_raw_images(tmp_path: Path) -> No
         (tmp_path / "resnet50" / name).touch()
     artifacts = f"ARTIFACTS={tmp_path}"
     assert _exports(artifacts) == []
-    plan = _make("-n", "export", artifacts, "DATA=my cells", "FLAGS=--operating-point 0.95").stdout
+    plan = make("-n", "export", artifacts, "DATA=my cells", "FLAGS=--operating-point 0.95").stdout
     assert f'-m export --arch resnet50 --artifacts "{tmp_path}"' in plan
     assert '--data "my cells" --operating-point 0.95' in plan
 
 
-def _trained(folder: Path, *archs: str) -> str:
-    """Networks that are trained and, after that, exported; returns ``ARTIFACTS=...``."""
-    for arch in archs:
-        (folder / arch).mkdir(parents=True)
-        for name in ("best.pt", "model.onnx"):
-            (folder / arch / name).write_text("earlier")
-    return f"ARTIFACTS={folder}"
-
-
 def _exports(*arguments: str) -> list[str]:
     """What ``make export`` would run, one command a network."""
-    plan = _make("-n", "export", *arguments).stdout
+    plan = make("-n", "export", *arguments).stdout
     return [line for line in plan.splitlines() if "-m export" in line]
 
 
 def test_export_is_made_anew_with_shards_that_are_named(tmp_path: Path) -> None:
-    artifacts = _trained(tmp_path, "resnet18", "resnet50")
+    artifacts = trained(tmp_path, "resnet18", "resnet50")
     assert _exports(artifacts) == []
     found = _exports(artifacts, "SHARDS=right also")
     assert [re.findall(r"--arch (\S+) .*--shards right also ", line) for line in found] == [["resnet18"], ["resnet50"]]
 
 
 def test_export_of_one_network_leaves_the_others(tmp_path: Path) -> None:
-    artifacts = _trained(tmp_path, "resnet18", "resnet50")
+    artifacts = trained(tmp_path, "resnet18", "resnet50")
     (found,) = _exports(artifacts, "FORCE=1", "ARCH=resnet50")
     assert "--arch resnet50 " in found
     assert len(_exports(artifacts, "FORCE=1", "ARCH=all")) == len(_exports(artifacts, "FORCE=1")) == 2
@@ -195,7 +182,7 @@ def test_export_of_one_network_leaves_the_others(tmp_path: Path) -> None:
 
 
 def test_export_is_made_anew_where_it_is_older_than_its_training_or_gone(tmp_path: Path) -> None:
-    artifacts = _trained(tmp_path, "resnet18", "resnet50", "resnet152")
+    artifacts = trained(tmp_path, "resnet18", "resnet50", "resnet152")
     os.utime(tmp_path / "resnet18" / "best.pt", (2e9, 2e9))
     (tmp_path / "resnet152" / "model.onnx").unlink()
     assert [re.findall(r"--arch (\S+)", line) for line in _exports(artifacts)] == [["resnet18"], ["resnet152"]]
@@ -203,78 +190,19 @@ def test_export_is_made_anew_where_it_is_older_than_its_training_or_gone(tmp_pat
 
 @pytest.mark.parametrize("end", ["exit 2", "kill -INT $PPID; sleep 1", "kill -TERM $PPID; sleep 1"])
 def test_a_step_that_fails_or_is_stopped_after_publishing_deletes_nothing(tmp_path: Path, end: str) -> None:
-    artifacts = _trained(tmp_path / "artifacts", "resnet50")
+    artifacts = trained(tmp_path / "artifacts", "resnet50")
     model = tmp_path / "artifacts" / "resnet50" / "model.onnx"
     stub = tmp_path / "python"
     stub.write_text(f"#!/bin/sh\necho newer > {model}\n{end}\n")
     stub.chmod(0o755)
-    done = _make("export", artifacts, "FORCE=1", f"PY={stub}")
+    done = make("export", artifacts, "FORCE=1", f"PY={stub}")
     assert done.returncode != 0
     assert model.read_text() == "newer\n"
 
 
-def _given(tmp_path: Path, target: str, *arguments: str) -> list[str]:
-    """The words that the target's command is given, from a stub in the place of Python."""
-    stub = tmp_path / "python"
-    stub.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    stub.chmod(0o755)
-    done = _make(target, *arguments, f"PY={stub}")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-def _after(words: list[str], flag: str) -> list[str]:
-    """The words after ``flag``, up to the next one that begins with a dash."""
-    rest = words[words.index(flag) + 1 :]
-    return rest[: next((i for i, word in enumerate(rest) if word.startswith("-")), len(rest))]
-
-
-TARGETS = ("shards", "train", "baseline", "export", "evaluate", "demo-web", "bench-inference")
-
-
-@pytest.mark.parametrize("target", [*TARGETS, "demo", "verify", "audit", "preview", "publish", "report", "handin"])
-def test_a_folder_with_blanks_in_its_name_stays_one_word(tmp_path: Path, target: str) -> None:
-    shards, data, artifacts, image = (
-        tmp_path / name for name in ("my shards", "my cells", "my own artifacts", "a b.bmp")
-    )
-    _trained(artifacts, "resnet18")
-    shards.mkdir()
-    image.touch()
-    given = (
-        f"SHARDS={shards}",
-        f"DATA={data}",
-        f"ARTIFACTS={artifacts}",
-        f"IMAGES={image}",
-        "STUDENT_ID=1",
-        "NAME=A B",
-    )
-    words = _given(tmp_path, target, *given)
-    for flag, value in (("--shards", shards), ("--data", data), ("--artifacts", artifacts), ("--name", "A B")):
-        if flag in words:
-            assert _after(words, flag)[:1] == [str(value)]
-    assert ("--shards" in words) == (target in (*TARGETS, "demo"))
-    blanks = {word for word in words if " " in word}
-    parts = tuple(map(str, (shards, data, artifacts, image, "A B")))
-    assert blanks
-    assert all(word.startswith(parts) for word in blanks), "and nothing else holds one"
-    assert str(tmp_path / "my") not in words
-    if target in ("demo", "verify"):
-        assert words[-1] == str(image if target == "demo" else shards)
-
-
-@pytest.mark.parametrize("target", ["baseline", "export", "evaluate", "demo", "demo-web"])
-def test_blanks_part_a_list_of_folders(tmp_path: Path, target: str) -> None:
-    artifacts = _trained(tmp_path / "artifacts", "resnet18")
-    words = _given(tmp_path, target, artifacts, "SHARDS=one two", "IMAGES=a.bmp b.bmp")
-    wanted = ["one", "--shards", "two"] if target.startswith("demo") else ["one", "two"]
-    place = words.index("--shards") + 1
-    assert words[place : place + len(wanted)] == wanted
-    assert target != "demo" or words[-2:] == ["a.bmp", "b.bmp"]
-
-
 @pytest.mark.parametrize("variable", ["SHARDS", "ARTIFACTS"])
 def test_the_course_refuses_folders_with_blanks_in_one_line(tmp_path: Path, variable: str) -> None:
-    done = _make("course", "DATA=x", f"{variable}={tmp_path}/my folder", "PY=false")
+    done = make("course", "DATA=x", f"{variable}={tmp_path}/my folder", "PY=false")
     assert done.returncode == 2
     (line, end) = done.stderr.splitlines()
     assert line.startswith("error: SHARDS and ARTIFACTS: make course")

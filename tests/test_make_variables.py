@@ -1,0 +1,110 @@
+"""Variables of the Makefile reach the flags of their names, blanks in them and all; what `make clean` removes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from make_command import after, given, make, trained
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+# Of every flag that a variable may reach, a value of its own.
+VALUES = {
+    "--name": "Ada",
+    "--split": "given",
+    "--size": "61",
+    "--seed": "62",
+    "--workers": "63",
+    "--epochs": "64",
+    "--device": "cpu",
+    "--threads": "65",
+    "--port": "66",
+}
+TAKEN = {
+    "shards": {"--name", "--split", "--size", "--seed", "--workers"},
+    "audit": {"--workers"},
+    "preview": {"--size"},
+    "train": {"--epochs", "--seed", "--workers", "--device", "--threads"},
+    "baseline": {"--seed"},
+    "evaluate": {"--device"},
+    "answers": {"--device"},
+    "demo": {"--device"},
+    "demo-web": {"--device", "--port"},
+    "handin": {"--name"},
+}
+
+
+@pytest.mark.parametrize("target", TAKEN)
+def test_a_variable_reaches_the_flag_of_its_name_where_there_is_one(tmp_path: Path, target: str) -> None:
+    variables = [f"{flag[2:].upper()}={value}" for flag, value in VALUES.items()]
+    words = given(tmp_path, target, *variables, "DATA=x", "IMAGES=a.bmp", "STUDENT_ID=1", "FLAGS=--any 67")
+    assert {flag for flag in VALUES if flag in words} == TAKEN[target]
+    for flag in TAKEN[target]:
+        assert after(words, flag)[0] == VALUES[flag]
+    assert after(words, "--any")[0] == "67"
+
+
+@pytest.mark.parametrize("target", TAKEN)
+def test_a_variable_that_is_not_given_leaves_the_command_s_default(tmp_path: Path, target: str) -> None:
+    words = given(tmp_path, target, "DATA=x", "IMAGES=a.bmp", "STUDENT_ID=1")
+    named = {"--name"} if target == "handin" else set()
+    assert {flag for flag in VALUES if flag in words} == named
+    assert "--force" not in words
+
+
+@pytest.mark.parametrize("target", ["shards", "train"])
+def test_force_replaces_where_it_is_asked_for(tmp_path: Path, target: str) -> None:
+    assert "--force" in given(tmp_path, target, "DATA=x", "FORCE=1")
+
+
+@pytest.mark.parametrize("target", ["shards", "audit"])
+def test_a_search_for_people_is_kept_for_builds_and_audits_alike(tmp_path: Path, target: str) -> None:
+    assert after(given(tmp_path, target, "DATA=x", "ARTIFACTS=a"), "--cache") == ["a/cache"]
+
+
+def test_clean_removes_what_was_made_of_synthetic_cells_alone() -> None:
+    done = make("-n", "clean", "ARTIFACTS=mine", "SHARDS=mine")
+    assert done.stdout.split() == ["rm", "-rf", "artifacts/synthetic"]
+
+
+TARGETS = ("shards", "train", "baseline", "export", "evaluate", "demo-web", "bench-inference")
+
+
+@pytest.mark.parametrize("target", [*TARGETS, "demo", "verify", "audit", "preview", "publish", "report", "handin"])
+def test_a_folder_with_blanks_in_its_name_stays_one_word(tmp_path: Path, target: str) -> None:
+    shards, data, artifacts, image = (
+        tmp_path / name for name in ("my shards", "my cells", "my own artifacts", "a b.bmp")
+    )
+    trained(artifacts, "resnet18")
+    shards.mkdir()
+    image.touch()
+    variables = (
+        f"SHARDS={shards}",
+        f"DATA={data}",
+        f"ARTIFACTS={artifacts}",
+        f"IMAGES={image}",
+        "STUDENT_ID=1",
+        "NAME=A B",
+    )
+    words = given(tmp_path, target, *variables)
+    for flag, value in (("--shards", shards), ("--data", data), ("--artifacts", artifacts), ("--name", "A B")):
+        if flag in words:
+            assert after(words, flag)[:1] == [str(value)]
+    assert ("--shards" in words) == (target in (*TARGETS, "demo"))
+    blanks = {word for word in words if " " in word}
+    parts = tuple(map(str, (shards, data, artifacts, image, "A B")))
+    assert blanks
+    assert all(word.startswith(parts) for word in blanks), "and nothing else holds one"
+    assert str(tmp_path / "my") not in words
+    if target in ("demo", "verify"):
+        assert words[-1] == str(image if target == "demo" else shards)
+
+
+@pytest.mark.parametrize("target", ["baseline", "export", "evaluate", "demo", "demo-web"])
+def test_blanks_part_a_list_of_folders(tmp_path: Path, target: str) -> None:
+    artifacts = trained(tmp_path / "artifacts", "resnet18")
+    words = given(tmp_path, target, artifacts, "SHARDS=one two", "IMAGES=a.bmp b.bmp")
+    wanted = ["one", "--shards", "two"] if target.startswith("demo") else ["one", "two"]
+    place = words.index("--shards") + 1
+    assert words[place : place + len(wanted)] == wanted
+    assert target != "demo" or words[-2:] == ["a.bmp", "b.bmp"]
