@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from build_shards.audit import _far, audit
+from build_shards.audit import _far, _outliers, audit
 from build_shards.dataset import Cell, read_dataset
+from build_shards.fingerprint import PATCH, Fingerprint
 
 
 def of_far_size(normal: list[int], blast: list[int]) -> list[str]:
@@ -35,3 +37,19 @@ def test_a_cell_is_compared_with_its_own_class_alone() -> None:
 def test_a_class_of_fewer_than_ten_cells_has_no_outliers() -> None:
     assert of_far_size([*range(100, 108), 900], []) == []
     assert of_far_size([*range(100, 109), 900], []) == ["09"]
+
+
+def test_outliers_come_kind_by_kind_the_farthest_first_half_and_double_as_far() -> None:
+    areas = [*(1000 + 4 * i for i in range(-6, 7)), 500, 2000, 8000]
+    densities = [*(1 + i / 1000 for i in range(-6, 7)), 1.0, 1.0, 3.0]
+    cells = [Cell(Path(), f"{i:02d}", "train", 0, None) for i in range(16)]
+    nothing = np.zeros((PATCH, PATCH), np.uint8)
+    prints = [Fingerprint("", area, density, nothing) for area, density in zip(areas, densities, strict=True)]
+    found = _outliers(cells, prints)
+    assert [(one.kind, one.source, one.value) for one in found] == [
+        *(("size", "15", 8000.0), ("size", "13", 500.0), ("size", "14", 2000.0), ("stain", "15", 3.0)),
+    ]
+    away = np.log(areas) - np.median(np.log(areas))
+    z = 0.6745 * away / np.median(np.abs(away))
+    assert [one.z for one in found[:3]] == pytest.approx([z[15], z[13], z[14]], abs=0.01)
+    assert found[1].z == pytest.approx(-found[2].z, rel=0.02)

@@ -1,12 +1,16 @@
 """The commands of the builder: what they print, and which flags they take."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from build_command import assert_one_line, run_here, start
 
-from contract.manifest import load_manifest
+from build_shards.cli import _summary
+from build_shards.dataset import Dataset
+from contract.manifest import Manifest, load_manifest
+from contract.recipe import Recipe
 
 
 def test_synthetic_and_build_work_as_commands_and_print_a_summary(tmp_path: Path):
@@ -115,3 +119,60 @@ def test_synthetic_refuses_in_one_line(tmp_path: Path, monkeypatch, capsys, flag
     assert run_here(monkeypatch, "synthetic", "--data", tmp_path / "data", *flags) == 2
     assert_one_line(capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_flag_of_a_build_reaches_it(write_course, tmp_path: Path, monkeypatch, manifest: Manifest):
+    asked: list[tuple] = []
+
+    def build(dataset: Dataset, *arguments: object, **options: object) -> tuple[Manifest, bool]:
+        asked.append((dataset.name, dataset.split_by, *arguments, options))
+        return manifest, True
+
+    monkeypatch.setattr("build_shards.cli.build", build)
+    flags = ("--size", 34, "--window", 200, "--crop", "box", "--stain", "reinhard", "--name", "cells of a friend")
+    options = ("--workers", 3, "--shards-multiple-of", 4, "--skip-bad", "--force")
+    arguments = ("--data", write_course(), "--shards", tmp_path / "s", *flags, *options)
+    assert run_here(monkeypatch, "build", *arguments) == 0
+    recipe = Recipe(stain="reinhard", crop="box", window=200, size=34)
+    wanted = {"force": True, "multiple_of": 4, "skip_bad": True}
+    assert asked == [("cells of a friend", "given", recipe, tmp_path / "s", 3, wanted)]
+
+
+def test_the_summary_counts_each_class_and_what_was_changed_or_left_out(manifest: Manifest):
+    seen = replace(manifest, skipped=2, unnormalised=("a", "b", "c"), shrunk=4)
+    (shard,) = [shard for shard in manifest.shards if shard.split == "valid"]
+    normal, blast = shard.class_counts
+    split = manifest.split("valid")
+    lines = _summary(seen, Path("s"), built=False).splitlines()
+    assert lines[0] == "synthetic cells (drawn, not real): already built in s"
+    assert lines[1].startswith("  train: 36 cells (")
+    assert lines[1].endswith(" blast)")
+    people = f"{split.subjects} subjects ({split.shared_subjects} also in train)"
+    assert lines[2] == f"  valid: 12 cells ({normal} normal, {blast} blast), {people}"
+    assert normal != blast
+    assert lines[3:] == [
+        "  test: 12 cells (labels unknown)",
+        "  2 cells could not be read and were left out: see s/skipped.csv",
+        "  3 cells kept their colours: their stain cannot be told",
+        f"  4 cells were larger than the {manifest.recipe.window} px window and shrunk to fit",
+    ]
+
+
+def test_an_audit_as_a_command_keeps_its_search_and_says_what_it_wrote(
+    write_course, tmp_path: Path, monkeypatch, capsys
+):
+    flags = ("--out", tmp_path / "out", "--cache", tmp_path / "cache", "--workers", 1)
+    assert run_here(monkeypatch, "audit", "--data", write_course(), *flags) == 0
+    written = [str(tmp_path / "out" / name) for name in ("audit.json", "twins.csv", "twins.png")]
+    assert capsys.readouterr().out.splitlines()[-3:] == written
+    assert all(Path(path).is_file() for path in written)
+    assert len(list((tmp_path / "cache").glob("twins-*.json"))) == 1
+
+
+def test_a_preview_as_a_command_is_of_the_recipe_that_is_asked_for(write_course, tmp_path: Path, monkeypatch, capsys):
+    drawn: list[tuple[Recipe, Path]] = []
+    monkeypatch.setattr("build_shards.preview.preview", lambda _, recipe, path: drawn.append((recipe, path)))
+    flags = ("--stain", "macenko", "--crop", "box", "--size", 50, "--window", 60, "--out", tmp_path / "p.png")
+    assert run_here(monkeypatch, "preview", "--data", write_course(), *flags) == 0
+    assert drawn == [(Recipe(stain="macenko", crop="box", size=50, window=60), tmp_path / "p.png")]
+    assert capsys.readouterr().out == f"{tmp_path / 'p.png'}\n"

@@ -223,3 +223,11 @@ def test_the_longest_name_of_a_split_has_room_in_a_shard_of_any_format():
 def test_a_split_of_the_longest_name_is_welcome(write_course):
     name = "x" * LONGEST_NAME
     assert sources(write_course(**{f"{name}_test": "Path\n./cells/6.bmp\n"}), name) == ["./cells/6.bmp"]
+
+
+def test_ids_that_the_table_gives_one_image_are_one_person_and_a_blank_is_none_of_them(write_course):
+    text = "Path,subject,original\n./cells/0.bmp,11,a/UID_11_1_1_all.bmp\n"
+    text += "./cells/1.bmp,,b/UID_h2_1_1_hem.bmp|UID_H10_3_1_hem.bmp\n"
+    assert read_course(write_course(subjects=text)).stated == (("H2", "H10"),)
+    with pytest.raises(UserError, match=r"subjects\.csv, line 3: the original 'b/cell\.bmp' is not an archive file"):
+        read_course(write_course(subjects=text.replace("UID_h2_1_1_hem", "cell")))

@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from archive_folder import write_archive
 
 from build_shards.dataset import Dataset, cell_file, natural, read_dataset
 from contract.errors import UserError
@@ -106,3 +107,27 @@ def test_the_digest_sees_a_files_size_and_not_where_the_folder_lies(write_course
     with (tmp_path / "moved" / "cells" / "3.bmp").open("ab") as file:
         file.write(b"x")
     assert read_dataset(tmp_path / "moved").digest != digest
+
+
+@pytest.mark.parametrize(
+    "change", [{"split_by": "image"}, {"folds": 3}, {"fold": 2}, {"identities": {"S1": "S1+S2"}}], ids=str
+)
+def test_the_digest_sees_how_the_cells_were_split_and_who_is_one_person(write_course, change: dict):
+    dataset = read_dataset(write_course())
+    assert replace(dataset, **change).digest != dataset.digest
+
+
+def test_the_digest_sees_what_a_submission_is_called_and_in_which_order_it_asks(write_course):
+    dataset = read_dataset(write_course(resnet_18_test="Path\n./cells/5.bmp\n./cells/6.bmp\n"))
+    (asked,) = dataset.submissions
+    for other in (replace(asked, name="resnet50"), replace(asked, ids=asked.ids[::-1])):
+        assert replace(dataset, submissions=(other,)).digest != dataset.digest
+
+
+@pytest.mark.parametrize("layout", ["course", "archive"])
+def test_a_dataset_is_called_after_its_folder_also_from_within(
+    write_course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+):
+    folder = write_course() if layout == "course" else write_archive(tmp_path / "data", subjects=4)
+    monkeypatch.chdir(folder)
+    assert read_dataset(Path()).name == read_dataset(folder).name == "data"

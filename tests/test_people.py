@@ -28,3 +28,10 @@ def test_one_pair_joins_two_ids_only_where_chance_hardly_gives_one() -> None:
     assert 0.05 < LOOSE.expected(0.87) < 1
     assert join(links(0.87)) == ()
     assert join(links(0.99)) == (("A", "B"),)
+
+
+def test_a_link_says_how_alike_its_pairs_are_and_how_often_chance_gives_the_best_of_them() -> None:
+    (link,) = links(0.87, 0.99, 0.9, 0.92)
+    assert (link.stated, link.identical, link.near) == (0, 0, 4)
+    assert (link.lowest, link.median, link.highest) == (0.87, 0.91, 0.99)
+    assert link.chance == LOOSE.expected(0.99) < LOOSE.expected(0.87)

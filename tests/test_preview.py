@@ -4,10 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from build_shards.dataset import read_dataset
-from build_shards.preview import preview
+from build_shards.dataset import Cell, read_dataset
+from build_shards.preprocess import preprocess
+from build_shards.preview import COLOURS, _density, _draw_column, _draw_distributions, preview
 from contract.errors import UserError
 from contract.recipe import Recipe
 
@@ -30,3 +35,37 @@ def test_a_training_split_of_one_class_cannot_be_previewed(synthetic_data: Path,
     with pytest.raises(UserError, match="no normal cells"):
         preview(blasts, Recipe(), tmp_path / "one.png")
     assert not (tmp_path / "one.png").exists()
+
+
+def test_a_cell_is_drawn_raw_stained_and_cropped_with_what_there_is_to_note(tmp_path: Path, write_image) -> None:
+    grey = np.zeros((90, 90, 3), np.uint8)
+    cv2.circle(grey, (40, 45), 30, (90, 90, 90), -1)
+    cell = Cell(write_image(tmp_path / "7.bmp", grey), "cells/7.bmp", "train", 0, None)
+    recipe = Recipe(stain="reinhard", target=(50.0, 1.0, 1.0, 2.0, 2.0, 2.0), size=33, window=40)
+    panels = Figure().subplots(3)
+    _draw_column(panels, cell, recipe)
+    assert panels[0].get_title() == "?  7.bmp\nstain cannot be told\nshrunk to fit"
+    shapes = [panel.get_images()[0].get_array().shape[:2] for panel in panels]
+    assert shapes == [(90, 90), (90, 90), (33, 33)]
+    _draw_column(panels, replace(cell, subject="H3"), replace(recipe, stain="none", target=(), version=0, window=90))
+    assert panels[0].get_title() == "H3  7.bmp"
+
+
+def test_distributions_are_of_cells_before_and_after_in_the_colour_of_their_class(tmp_path: Path, write_image) -> None:
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[10:50, 10:50] = (np.arange(40)[:, None, None] + (20, 60, 180)).astype(np.uint8)
+    np.testing.assert_allclose(_density(image), [-np.log((np.arange(40) + c + 1) / 256).mean() for c in (20, 60, 180)])
+    cells = [
+        [Cell(write_image(tmp_path / f"{label}.bmp", image), f"{label}", "train", label, None)] for label in (0, 1)
+    ]
+    recipe = Recipe(stain="reinhard", target=(80.0, 5.0, 5.0, 3.0, 3.0, 3.0), size=60, window=60)
+    panels = list(Figure().subplots(1, 3))
+    _draw_distributions(panels, cells, recipe)
+    labels = [text.get_text() for text in panels[0].get_legend().get_texts()]
+    assert sorted(labels) == ["blast after", "blast before", "normal after", "normal before"]
+    after = preprocess(image, recipe, "x").image
+    for channel, panel in enumerate(panels):
+        bars = [patch for patch in panel.patches if isinstance(patch, Rectangle) and patch.get_height() > 0]
+        places = [bar.get_x() for bar in bars]
+        assert places == pytest.approx([np.floor(_density(after)[channel] * 20) / 20] * 2)
+        assert [to_hex(bar.get_facecolor()).upper() for bar in bars] == list(COLOURS)

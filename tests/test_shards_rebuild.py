@@ -207,3 +207,13 @@ def test_a_finished_build_of_more_shards_is_not_taken_for_one_of_fewer(write_cou
     build(dataset, SMALL, tmp_path / "shards", workers=1, force=False, multiple_of=2)
     with pytest.raises(UserError, match="another plan"):
         build(dataset, SMALL, tmp_path / "shards", workers=1, force=False)
+
+
+def test_what_a_build_left_that_was_killed_after_it_had_published_is_cleared(write_course, tmp_path: Path):
+    data, folder = write_course(), tmp_path / "shards"
+    build_small(data, folder)
+    before = contents(folder)
+    (folder / ".building-0123456789abcdef").mkdir()
+    (folder / ".building-0123456789abcdef" / "train-000000.tar").write_bytes(b"half")
+    assert build_small(data, folder)[1] is False
+    assert contents(folder) == before

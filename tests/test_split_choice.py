@@ -8,7 +8,7 @@ import pytest
 from twin_people import IDS, split, write_archive, write_course
 
 from build_shards.dataset import read_dataset
-from build_shards.split import SplitChoice, split_dataset
+from build_shards.split import SplitChoice, describe, split_dataset
 from contract.errors import UserError
 
 
@@ -89,3 +89,24 @@ def test_people_who_are_all_one_cannot_be_split(course: Path) -> None:
         UserError, match=r"normal cells of data come from 1 people \(1\+2.*, and 2 parts need 2: choose"
     ):
         split_dataset(read_dataset(course), SplitChoice(), lambda _: everybody)
+
+
+def test_as_many_folds_as_people_of_a_class_hold_out_one_each(course: Path) -> None:
+    dataset = split(course, by="subject", folds=7, fold=1)  # 7 normal ids, and 7 of blasts
+    held = sorted({str(cell.subject) for cell in dataset.cells if cell.split == "valid"})
+    assert [subject[0] == "H" for subject in held] == [False, True]
+    with pytest.raises(UserError, match=r"--folds 8: the normal cells of data come from 7 people"):
+        split(course, by="subject", folds=8, fold=1)
+
+
+def test_the_note_names_the_fold_and_counts_cells_and_ids(archive: Path) -> None:
+    after = split(archive, by="subject", folds=3, fold=2)
+    cells = {side: [cell for cell in after.cells if cell.split == side] for side in ("train", "valid")}
+    sides = [f"{side} {len(found)} cells of {len({c.subject for c in found})} ids" for side, found in cells.items()]
+    note = describe(read_dataset(archive), after)
+    assert note == f"NOTE: split by subject: fold 2 of 3 is valid; {'; '.join(sides)}"
+
+
+def test_a_split_that_there_is_not_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UserError, match="by: 'people' is not one of auto, identity, subject, image, given"):
+        SplitChoice("people")  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from build_shards.dataset import Cell, Dataset, read_dataset
 from build_shards.preprocess import cell_mask, cell_pixels, preprocess, read_image
 from build_shards.shards import build
 from build_shards.stain import measure
-from build_shards.stain_target import Job, fit_recipe
+from build_shards.stain_target import Job, fit_recipe, measure_cell
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.recipe import Recipe
@@ -144,3 +144,42 @@ def test_cells_that_cannot_be_normalised_are_counted_by_name(synthetic_data: Pat
 def test_a_target_of_another_method_is_refused() -> None:
     with pytest.raises(UserError, match="stain target of 6 numbers: macenko has 8"):
         Recipe(stain="macenko", target=(1.0,) * 6)
+
+
+def listed(*groups: tuple[str | None, int, float]) -> tuple[Dataset, dict[str, float]]:
+    """A dataset of so many training cells of every subject, and what each of them measures, by its source."""
+    measures = {f"{subject}{i}": value for subject, count, value in groups for i in range(count)}
+    cells = tuple(
+        Cell(Path(n), n, "train", 0, subject) for subject, c, _ in groups for n in (f"{subject}{i}" for i in range(c))
+    )
+    return Dataset("listed", "course", "given", cells, ()), measures
+
+
+@pytest.mark.parametrize(
+    ("groups", "measured", "target"),
+    [
+        ((("A", 8, 10.0), ("B", 1, 2.0), ("C", 2, 4.0)), 11, 4.0),  # of every subject alike, however many its cells
+        (((None, 401, 3.0),), 400, 3.0),
+    ],
+)
+def test_the_target_is_the_median_of_subjects_or_of_four_hundred_cells(
+    groups: tuple, measured: int, target: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, values = listed(*groups)
+    seen: list[str] = []
+
+    def measure_number(job: Job) -> tuple[float, ...]:
+        seen.append(job.cell.source)
+        return (values[job.cell.source],) * 6
+
+    monkeypatch.setattr("build_shards.stain_target.measure_cell", measure_number)
+    assert fit_recipe(dataset, Recipe(stain="reinhard"), skip_bad=False).target == (target,) * 6
+    assert len(seen) == len(set(seen)) == measured
+
+
+def test_a_training_cell_that_cannot_be_read_stops_the_fit_unless_it_may_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "1.bmp").write_bytes(b"BM")
+    job = Job(Cell(tmp_path / "1.bmp", "1.bmp", "train", 0, None), "macenko", skip_bad=False)
+    with pytest.raises(UserError, match=r"1\.bmp: cut short"):
+        measure_cell(job)
+    assert measure_cell(replace(job, skip_bad=True)) is None

@@ -7,6 +7,8 @@ import tarfile
 from io import BytesIO
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from tars import members_of, tar_bytes
 
@@ -110,3 +112,28 @@ def test_the_command_exits_1_and_prints_one_line(
     error = capsys.readouterr().err
     assert error.startswith("bad: ")
     assert error.count("\n") == 1
+
+
+def test_a_shard_that_is_listed_twice_is_found(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["shards"].append(manifest["shards"][0])
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="the manifest lists a shard twice"):
+        verify(copy)
+
+
+def test_a_cell_without_its_label_is_found(copy: Path) -> None:
+    key = first_key(copy, "valid-000000.tar")
+    members = [(name, data) for name, data in members_of(copy / "valid-000000.tar") if name != f"{key}.cls"]
+    (copy / "valid-000000.tar").write_bytes(tar_bytes(members))
+    rewrite(copy, "valid-000000.tar", {})
+    with pytest.raises(UserError, match=r"valid-000000\.tar"):
+        verify(copy)
+
+
+def test_an_image_of_background_alone_is_found(copy: Path) -> None:
+    key = first_key(copy, "valid-000000.tar")
+    black = cv2.imencode(".png", np.zeros((40, 40, 3), np.uint8))[1].tobytes()
+    rewrite(copy, "valid-000000.tar", {f"{key}.png": black})
+    with pytest.raises(UserError, match=rf"valid-000000\.tar: the image {key} is all background"):
+        verify(copy)
