@@ -100,3 +100,9 @@ def test_a_cell_of_two_colours_has_the_numbers_of_both() -> None:
     densities = [found[f"density_{p}"] for p in ("p5", "p50", "p95")]
     assert densities == pytest.approx([bright, (bright + dark) / 2, dark])
     assert found["entropy"] == pytest.approx(1)  # bit: two grey values, as often
+
+
+def test_a_dark_quarter_is_a_quarter_of_the_cell() -> None:
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[10:20, 10:50], image[20:50, 10:50] = (60, 30, 80), (120, 60, 160)
+    assert _measured(image)["dark_share"] == pytest.approx(0.25)
