@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 # Of every flag that a variable may reach, a value of its own.
 VALUES = {
     "--name": "Ada",
-    "--split": "given",
+    "--split": "image",
     "--size": "61",
     "--seed": "62",
     "--workers": "63",
