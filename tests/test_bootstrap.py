@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contract.bootstrap import draw_weights, people_of, percentile_interval
+from contract.bootstrap import IMAGES, PEOPLE, draw_weights, people_of, percentile_interval, resamples
 from evaluate.bootstrap import score_with_intervals, weighted_scores
 from evaluate.metrics import NAMES, score
 
@@ -104,3 +104,31 @@ def test_cells_of_unknown_people_are_a_person_each() -> None:
 
 def test_two_ids_of_one_identity_are_one_person() -> None:
     assert people_of(["a", "b"], ["a+b", "a+b"], ["1", "2"]) == ["identity a+b"] * 2
+
+
+def test_one_resample_in_twenty_may_leave_a_score_undefined() -> None:
+    values = np.linspace(0, 1, 1000)
+    values[:50] = np.nan
+    assert percentile_interval(values) is not None
+    values[50] = np.nan
+    assert percentile_interval(values) is None
+
+
+def test_two_thousand_are_drawn_of_people_and_of_images_with_numbers_of_their_own() -> None:
+    people = [f"{i:02}" for i in range(40)]  # of one cell each: only the numbers tell the two apart
+    by_people, by_images = (np.concatenate(list(resamples(people, 40, stream))) for stream in (PEOPLE, IMAGES))
+    assert by_people.shape == by_images.shape == (2000, 40)
+    for stream, weights in ((PEOPLE, by_people), (IMAGES, by_images)):
+        first = np.random.default_rng([0, stream]).multinomial(40, np.full(40, 1 / 40))
+        np.testing.assert_array_equal(weights[0], first)  # the same in every report
+    assert (by_people != by_images).any()
+
+
+def test_an_identity_and_a_subject_of_one_name_are_two_people() -> None:
+    assert len(set(people_of(["7", "7"], ["7", None], ["1", "2"]) or [])) == 2
+
+
+def test_two_people_can_be_drawn_anew_and_one_cannot() -> None:
+    assert {tuple(weights) for part in resamples(["a", "b"], 2, PEOPLE) for weights in part} == {(2, 0), (1, 1), (0, 2)}
+    assert list(resamples(["a", "a"], 2, PEOPLE)) == []
+    assert list(resamples(None, 1, IMAGES)) == []

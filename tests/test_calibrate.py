@@ -225,3 +225,7 @@ def test_calibration_error_by_hand() -> None:
     # Two bins: 0.95 x 2 with one blast (0.45 too sure), 0.05 x 2 with one (0.45 too little): they do not cancel.
     assert calibration_error(np.array([0.95, 0.95, 0.05, 0.05]), np.array([1, 0, 1, 0])) == pytest.approx(0.45)
     assert calibration_error(np.array([1.0]), np.array([1])) == 0
+    # 1 lies in the bin of 0.95, where the two cancel: both are 0.975 on average, and half of them are blasts.
+    assert calibration_error(np.array([1.0, 0.95]), np.array([0, 1])) == pytest.approx(0.475)
+    # Of 15 bins 0.62 and 0.68 lie in two, of 10 they would lie in one.
+    assert calibration_error(np.array([0.62, 0.68]), np.array([0, 1])) == pytest.approx((0.62 + 0.32) / 2)

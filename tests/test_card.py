@@ -1,9 +1,14 @@
-"""The text of a card: its intervals, and what the raw file was compared on."""
+"""The text of a card, what it says of labels, intervals and comparisons; and files whose card is not printed."""
 
 from dataclasses import replace
+from pathlib import Path
 
-from contract.model_card import ModelCard
-from export.card import card_text
+import pytest
+from tiny_model import tiny, write
+
+from contract.errors import UserError
+from contract.model_card import METADATA_KEY, ModelCard
+from export.card import card_text, show_card
 
 
 def test_card_text_gives_intervals_and_says_what_the_raw_file_was_compared_on(card: ModelCard) -> None:
@@ -18,3 +23,40 @@ def test_card_text_gives_intervals_and_says_what_the_raw_file_was_compared_on(ca
         assert f"; {drawn} drawn anew: 0.8000 to 0.9900)" in card_text(other, "model.raw.onnx")
     assert "on 12 drawn cells and no raw image of valid (export had no --data)" in text
     assert "on 12 drawn cells and the 977 raw images of valid" in card_text(real, "model.raw.onnx")
+
+
+def test_card_text_says_which_label_is_which_and_what_the_numbers_are_of(card: ModelCard) -> None:
+    other = replace(card, classes=("HEM", "ALL"), mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), threshold=0.25, epoch=7)
+    text = card_text(replace(other, calibration=("a", "b"), float_layers=("conv1", "fc")), "model.onnx")
+    for line in (
+        "takes crops, uint8 [N, 40, 40, 3] RGB, as a shard holds them; label 0 is HEM, label 1 is ALL",
+        "calls a cell ALL where its probability is 0.25 or more (default 0.5)",
+        "the probability is not calibrated",
+        "float32 layers of int8: conv1, fc",
+        "mean 1.00 2.00 3.00, std 4.00 5.00 6.00 of the training split's cell pixels (RGB, 0..255)",
+        f"epoch 7, seed 0, shards {card.manifest_digest}",
+        "int8 ranges from 2 training cells: a b",
+    ):
+        assert f"{line}\n" in text, line
+    assert "## On the validation split (n = unknown); 95 %" in text
+    calibrated = card_text(replace(other, temperature=1.5), "model.onnx")
+    assert "logits are divided by the temperature 1.5 before it" in calibrated
+    assert "not calibrated" not in calibrated
+
+
+def test_a_card_is_not_printed_of_a_file_that_is_damaged_or_has_none(card: ModelCard, tmp_path: Path) -> None:
+    path, model = tmp_path / "model.onnx", tiny(card)
+    with pytest.raises(UserError, match=r"model\.onnx: no such file: export the network first"):
+        show_card(path)
+    data = write(model, path).read_bytes()
+    path.write_bytes(data.replace(b'"threshold": 0.5', b'"threshold": 0.1'))
+    with pytest.raises(UserError, match=r"model\.onnx: damaged"):
+        show_card(path)
+    (entry,) = [entry for entry in model.metadata_props if entry.key == METADATA_KEY]
+    model.metadata_props.append(entry)
+    with pytest.raises(UserError, match=r"model\.onnx: has no model card"):
+        show_card(write(model, path))
+    for _ in range(2):
+        model.metadata_props.remove(entry)
+    with pytest.raises(UserError, match=r"model\.onnx: has no model card"):
+        show_card(write(model, path))

@@ -48,3 +48,33 @@ def _run_unread(before: str, module: str) -> "subprocess.CompletedProcess[bytes]
         p.stdout.close()
         stderr = p.stderr.read()
     return subprocess.CompletedProcess([], p.returncode, b"", stderr)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ("raise UserError('x.csv: a rule\\n  of two lines')", 2, "error: x.csv: a rule of two lines\n"),
+        ("import no_such_package.part", 2, "error: the package 'no_such_package' is not installed: run `make setup`\n"),
+        ("raise KeyboardInterrupt", 130, "interrupted\n"),
+    ],
+)
+def test_what_is_no_defect_ends_in_one_line(
+    body: str,
+    status: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = f"from contract.errors import UserError\n\ndef main():\n    {body}\n"
+    (tmp_path / f"ends_with_{status}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop(f"ends_with_{status}", None)
+    with pytest.raises(SystemExit) as end:
+        run_command(f"ends_with_{status}")
+    assert (end.value.code, capsys.readouterr()) == (status, ("", said))
+
+
+def test_a_missing_module_of_ours_is_no_package_to_install() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"contract\.nothing"):
+        run_command("contract.nothing")

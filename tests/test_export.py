@@ -74,6 +74,15 @@ def test_export_prints_its_file_and_how_near_it_is(exported: Exported) -> None:
     assert f"{exported.path}: " in exported.printed
     assert "on 35 images" in exported.printed
     assert "note:" not in exported.printed
+    stated = load_card(exported.path)
+    loss, uncalibrated, accuracy = (
+        stated.metrics[f"valid_{name}"] for name in ("loss", "loss_uncalibrated", "accuracy")
+    )
+    assert (
+        f"temperature {stated.temperature:.3f}, threshold 0.5000 (default 0.5); on the validation split (n = 12): "
+        f"accuracy {accuracy:.2%}, cross-entropy {uncalibrated:.4f} -> {loss:.4f}"
+    ) in exported.printed
+    assert f"{uncalibrated:.4f}" != f"{loss:.4f}"
 
 
 def test_export_is_one_file_without_external_data(exported: Exported) -> None:
@@ -205,3 +214,5 @@ def test_shards_of_another_build_are_not_compared(
 def test_data_without_the_shards_of_the_network_is_refused(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--data .*: needs --shards of this network"):
         run_export(exported.artifacts, tmp_path, "resnet18", "--data", str(tmp_path))
+    with pytest.raises(UserError, match=r"--operating-point sensitivity 0\.9: is chosen on valid: --shards"):
+        run_export(exported.artifacts, tmp_path, "resnet18", "--operating-point", "0.9")

@@ -17,7 +17,7 @@ from build_shards.shards import build
 from build_shards.verify import verify
 from contract.errors import UserError
 from contract.manifest import Manifest
-from contract.pixels import IMAGE_MEMBERS
+from contract.pixels import IMAGE_MEMBERS, decode_pixels, encode_pixels
 from contract.recipe import Recipe
 from contract.shard_reader import SplitReader
 
@@ -112,3 +112,9 @@ def test_a_changed_byte_is_refused_in_every_format(built, tmp_path: Path, positi
     assert hashlib.sha256(data).hexdigest() != built[1].shards[0].sha256
     with pytest.raises(UserError, match=r"train-000000\.tar: its bytes are not those"):
         verify(folder)
+
+
+def test_a_cell_that_fills_its_image_has_a_jpg_too():
+    image = np.random.default_rng(0).integers(1, 256, (40, 40, 3), dtype=np.uint8)
+    back = decode_pixels(encode_pixels(image, FORMATS["jpg"]), FORMATS["jpg"], "s: k")
+    assert cell_mask(back).all()

@@ -4,6 +4,7 @@ They are run in a process of their own, so that a crash is seen as one. Then the
 someone would make it who damages a file on purpose: other weights are other answers then, but nothing may crash.
 """
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from tiny_model import tiny, write
 
 from contract.errors import UserError
 from contract.model_card import ModelCard
-from contract.model_file import check_seal, seal
+from contract.model_file import DIGEST_KEY, check_seal, external_tensor, seal
 from evaluate.predictor import Predictor, run_bound
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -211,3 +212,31 @@ def test_threads_are_what_was_asked_for(card: ModelCard, tmp_path: Path) -> None
     path = write(tiny(card), tmp_path / "model.onnx")
     assert Predictor(path, "cpu", 3).session.get_session_options().intra_op_num_threads == 3
     assert Predictor(path, "cpu").session.get_session_options().intra_op_num_threads >= 1
+
+
+def test_a_file_with_two_seals_has_none(card: ModelCard) -> None:
+    model = tiny(card)
+    (entry,) = [entry for entry in model.metadata_props if entry.key == DIGEST_KEY]
+    model.metadata_props.append(entry)
+    with pytest.raises(ValueError, match="once"):
+        seal(model.SerializeToString())
+    twice = onnx.load_from_string(seal(tiny(card).SerializeToString()))
+    twice.metadata_props.append(entry)
+    with pytest.raises(UserError, match=r"model\.onnx: has no seal"):
+        check_seal(twice.SerializeToString(), "model.onnx")
+
+
+def test_a_tensor_lies_outside_by_its_location_or_by_its_place_alone(card: ModelCard) -> None:
+    located, placed = tiny(card), tiny(card)
+    assert external_tensor(located) is None
+    located.graph.initializer[0].data_location = TensorProto.EXTERNAL
+    placed.graph.initializer[0].external_data.add(key="location", value="weights.bin")
+    assert external_tensor(located) == external_tensor(placed) == "weight"
+
+
+def test_a_seal_is_the_hash_of_the_file_with_zeros_in_its_place(card: ModelCard) -> None:
+    data = seal(tiny(card).SerializeToString())
+    found = {entry.key: entry.value for entry in onnx.load_from_string(data).metadata_props}
+    assert found.keys() == {"leukoshard.model_card", "leukoshard.sha256"}  # by which files that are out are read
+    digest = found["leukoshard.sha256"]
+    assert hashlib.sha256(data.replace(digest.encode(), b"0" * 64)).hexdigest() == digest

@@ -1,6 +1,7 @@
 """Folding BatchNorm into the convolutions, for every network; only standard operators make a file."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ from as_trained import as_trained
 from onnx import helper, numpy_helper
 from tiny_model import tiny
 
-from contract.model_card import ModelCard
+from contract.model_card import METADATA_KEY, ModelCard
 from export.graph import finish, fold_batch_norm
 
 
@@ -56,3 +57,17 @@ def test_a_graph_that_onnx_finds_faulty_is_not_exported(card: ModelCard) -> None
     model.graph.node[2].input[0] = "nothing makes this"
     with pytest.raises(onnx.checker.ValidationError, match="nothing makes this"):
         finish(model, card, "float32")
+
+
+def test_a_file_says_whose_it_is_and_nothing_of_what_made_it(card: ModelCard) -> None:
+    model = tiny(card)
+    model.graph.initializer.append(numpy_helper.from_array(np.float32([1]), "temperature"))
+    model.producer_name, model.producer_version, model.doc_string = "another", "2.1", "made on a Monday"
+    model.graph.doc_string, model.ir_version = "by somebody", 10
+    made = onnx.load_from_string(finish(model, replace(card, temperature=1.5), "raw"))
+    assert (made.producer_name, made.producer_version, made.ir_version) == ("leukoshard", "", 8)
+    assert (made.doc_string, made.graph.doc_string, made.graph.name) == ("", "", "resnet18")
+    (temperature,) = [numpy_helper.to_array(t) for t in made.graph.initializer if t.name == "temperature"]
+    assert temperature.tolist() == [1.5]
+    (stated,) = [ModelCard.from_json(entry.value) for entry in made.metadata_props if entry.key == METADATA_KEY]
+    assert (stated.variant, stated.temperature, stated.opset, stated.ir) == ("raw", 1.5, 18, 8)

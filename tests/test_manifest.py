@@ -130,3 +130,10 @@ def test_a_mean_of_four_channels_is_refused(manifest: Manifest):
 def test_a_subject_is_a_person_of_its_own_where_identities_were_not_searched(manifest: Manifest):
     unsearched = dataclasses.replace(manifest, identities={})
     assert (unsearched.identity("7"), unsearched.identity(None)) == ("7", None)
+
+
+def test_a_deviation_that_is_not_finite_is_refused(manifest: Manifest):
+    data = json.loads(manifest.to_json())
+    data["pixels"]["std"][0] = 1234.5
+    with pytest.raises(UserError, match="must be finite"):
+        Manifest.from_json(json.dumps(data).replace("1234.5", "1e999"), "m")

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from contract.errors import UserError
-from contract.model_card import ModelCard
+from contract.model_card import ModelCard, settings_of
+from contract.recipe import Recipe
 
 
 def test_card_comes_back_from_json_as_it_was(card: ModelCard) -> None:
@@ -48,3 +49,41 @@ def test_card_of_no_network_of_ours_is_refused(card: ModelCard, changes: dict[st
 def test_a_threshold_of_one_is_refused(card: ModelCard) -> None:
     with pytest.raises(UserError, match="threshold"):
         replace(card, threshold=1.0)
+
+
+def test_a_threshold_of_zero_is_refused(card: ModelCard) -> None:
+    with pytest.raises(UserError, match="threshold"):
+        replace(card, threshold=0.0)
+
+
+def test_a_variant_that_there_is_not_is_refused_of_python_too(card: ModelCard) -> None:
+    with pytest.raises(UserError, match=r"^variant: 'int4' is not one of"):
+        replace(card, variant="int4")  # type: ignore[arg-type]
+
+
+def test_settings_that_came_later_are_those_of_every_training_before_them(card: ModelCard) -> None:
+    def settings(**training: object) -> dict[str, Any]:
+        return settings_of(vars(replace(card, training={"lr": 0.05} | training)))
+
+    then = {"initial": "", "group_dro": 0.0, "subject_head": 0.0, "teacher": "", "teacher_share": 0.75}
+    now = {"initial": "x", "group_dro": 0.1, "subject_head": 0.5, "teacher": "x", "teacher_share": 0.5}
+    then, now = then | {"colours": False}, now | {"colours": True}
+    assert settings() == settings(**then) == settings(**then, refit=True)
+    for name, value in now.items():
+        assert settings(**{name: value}) == settings() | {name: value}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"arch": "resnet50"},
+        {"classes": ("HEM", "ALL")},
+        {"recipe": Recipe(size=40, crop="box")},
+        {"seed": 1},
+        {"manifest_digest": "b" * 64},
+    ],
+)
+def test_what_else_a_refit_and_its_counterpart_share(card: ModelCard, changes: dict[str, Any]) -> None:
+    ((name, value),) = changes.items()
+    assert settings_of(vars(replace(card, **changes))) == settings_of(vars(card)) | {name: value}
+    assert settings_of(vars(card))[name] != value

@@ -186,6 +186,7 @@ BAD_PNGS = [
     encoded(cell().astype(np.uint16), ".png"),
     encoded(np.dstack([cell(), cell()[:, :, 0]]), ".png"),
     png_with_header(encoded(cell(), ".png"), 20000, 20000),
+    encoded(cell(), ".png") + b"\0",
 ]
 
 
@@ -237,3 +238,12 @@ def test_a_mask_with_half_tones_is_refused():
     members = encode_pixels(cell(), jpg(90)) | {"mask.png": encoded(grey, ".png")}
     with pytest.raises(UserError, match=r"^s: k\.mask\.png holds other values than 0 and 255"):
         decode_pixels(members, jpg(90), "s: k")
+
+
+def test_a_progressive_jpg_is_read():
+    members = encode_pixels(cell(), jpg(90))
+    pixels = cv2.imdecode(np.frombuffer(members["jpg"], np.uint8), cv2.IMREAD_COLOR)
+    again = bytes(cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_PROGRESSIVE, 1))[1])
+    assert b"\xff\xc2" in again
+    found, plain = (decode_pixels(m, jpg(90), "s: k").astype(int) for m in (members | {"jpg": again}, members))
+    assert np.abs(found - plain).mean() < 2

@@ -130,3 +130,18 @@ def test_hashes_are_sha256_of_the_bytes(tmp_path: Path):
     publish_text(tmp_path / "file", "größer")
     expected = hashlib.sha256("größer".encode()).hexdigest()
     assert file_sha256(tmp_path / "file") == text_sha256("größer") == expected
+
+
+def test_the_whole_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    sizes: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: sizes.append(os.fstat(file).st_size))
+    publish_bytes(tmp_path / "file", bytes(100))  # less than Python keeps back
+    assert sizes == [100]
+
+
+def test_nothing_is_written_outside_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Another folder may be another file system, into which nothing can be renamed.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    publish_text(tmp_path / "out" / "file", "x")
+    publish_together(tmp_path / "out", {"a": b"x"})
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"file", "a"}

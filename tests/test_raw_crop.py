@@ -93,7 +93,8 @@ def degenerate() -> dict[str, np.ndarray]:
     frame = np.zeros((120, 130, 3), np.uint8)
     rng = np.random.default_rng(0)
     noise = rng.integers(60, 200, (60, 60, 3), np.uint8)
-    found = {name: frame.copy() for name in ("few pixels", "one colour", "two greys", "pale", "around grey")}
+    names = ("few pixels", "one colour", "two greys", "pale", "around grey", "one stain but for few", "stained in few")
+    found = {name: frame.copy() for name in (*names, "nearly one stain")}
     found["few pixels"][40:48, 40:48] = noise[:8, :8]
     found["one colour"][20:80, 30:90] = (120, 60, 140)
     found["two greys"][20:80, 30:90] = np.where(noise[..., :1] > 128, 90, 91)
@@ -101,6 +102,13 @@ def degenerate() -> dict[str, np.ndarray]:
     found["around grey"][20:80, 30:90] = np.array([[64, 108, 108], [108, 64, 108], [108, 108, 64]])[
         np.arange(60) % 3
     ] + rng.integers(0, 5, (60, 60, 1))
+    density = rng.uniform(0.55, 0.9, (60, 60, 1)) * (0.65, 0.70, 0.29)
+    density[0, :15] = (0.3, 1.2, 0.3)  # less than one pixel in a hundred
+    found["one stain but for few"][20:80, 30:90] = 240 * np.exp(-density) - 1
+    found["stained in few"][5:115, 5:115] = rng.integers(235, 239, (110, 110, 3))
+    found["stained in few"][5, 5:115] = rng.integers(60, 200, (110, 3))
+    grey, apart = rng.uniform(0.28, 0.6, (60, 60, 1)) / 3**0.5, rng.normal(0, 0.009, (60, 60, 1))
+    found["nearly one stain"][20:80, 30:90] = 240 * np.exp(-grey - apart * (0.7, -0.7, 0)) - 0.5
     return found
 
 
@@ -111,6 +119,7 @@ def test_cell_whose_stain_cannot_be_told_passes_unchanged(stain: str, name: str)
     recipe = with_target(Recipe(size=33, window=120, stain=stain), cells(3))  # type: ignore[arg-type]
     wanted = preprocess(image, recipe, name)
     ((pixels, _),) = run(recipe, [image])
+    assert not (wanted.normalised and stain == "macenko")
     if not wanted.normalised:
         plain = preprocess(image, replace(recipe, stain="none", target=(), version=0), name)
         np.testing.assert_array_equal(wanted.image, plain.image)
@@ -127,3 +136,14 @@ def test_image_without_a_cell_gives_nothing() -> None:
 def test_method_that_is_not_written_in_onnx_is_refused_by_name() -> None:
     with pytest.raises(UserError, match="stain vahadane: not supported"):
         preprocess_graph(Recipe(stain="vahadane", target=(0.1,) * 8))
+
+
+@pytest.mark.parametrize("crop", ["native", "box", "none"])
+def test_a_channel_that_is_dark_all_over_is_of_the_cell_all_the_same(crop: str) -> None:
+    image = np.zeros((80, 80, 3), np.uint8)
+    image[20:70, 25:60] = (0, 7, 0)
+    recipe = Recipe(size=40, window=60, crop=crop)  # type: ignore[arg-type]
+    ((pixels, _),) = run(recipe, [image])
+    wanted = preprocess(image, recipe, "cell").image
+    assert wanted.max(axis=(0, 1)).tolist() == [1, 7, 1]
+    np.testing.assert_array_equal(pixels[0], wanted)

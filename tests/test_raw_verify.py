@@ -101,3 +101,38 @@ def test_the_raw_file_refuses_a_cell_of_which_nothing_is_stored(card: ModelCard)
     session = onnxruntime.InferenceSession(raw.SerializeToString(), providers=["CPUExecutionProvider"])
     logits, probability, cam, _ = session.run(None, {"image": image})
     assert all(np.isnan(output).all() for output in (logits, probability, cam))
+
+
+def test_raw_cells_are_compared_at_the_temperature_of_the_card(
+    card: ModelCard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(raw_verify.onnxruntime, "InferenceSession", lambda *_, **__: None)
+    monkeypatch.setattr(raw_verify, "draw_cells", lambda _: [])
+    monkeypatch.setattr(raw_verify, "_read_and_run", lambda *_: 1 / (1 + np.exp(-1)))
+    logits = np.array([[0, 2]] * 3, np.float32)
+    found = compare_raw(b"raw", b"float32", replace(card, temperature=2.0), Numbered(), logits, tmp_path)  # type: ignore[arg-type]
+    assert (found.within, found.largest) == (1, pytest.approx(0))
+
+
+def test_drawn_cells_and_those_of_valid_are_counted_apart() -> None:
+    found = RawComparison(1012, 12, 0.995, 0.999, 0.02)
+    assert found.passed
+    assert not replace(found, within=0.9949).passed
+    assert found.stated() == {
+        "raw_cells": 1000,
+        "raw_drawn_cells": 12,
+        "raw_within": 0.995,
+        "raw_same_decision": 0.999,
+        "raw_largest_probability_error": 0.02,
+    }
+
+
+def test_drawn_cells_are_smaller_and_larger_than_the_window_and_off_the_centre() -> None:
+    images = raw_verify.draw_cells(60)
+    masks = [image.any(axis=2) for image in images]
+    sides = [max(np.ptp(np.flatnonzero(mask.any(axis=axis))) + 1 for axis in (0, 1)) for mask in masks]
+    assert len(images) == len({image.shape for image in images}) == 12
+    assert sum(side > 60 for side in sides) >= 2
+    assert sum(side < 50 for side in sides) >= 2
+    middles = [np.argwhere(mask).mean(axis=0) - np.array(mask.shape) / 2 for mask in masks]
+    assert max(np.abs(middle).max() for middle in middles) > 5

@@ -64,6 +64,7 @@ def test_json_keeps_the_order_of_the_fields_and_ends_with_one_newline():
     assert text.index("name") < text.index("box")
     assert "ö" in text
     assert text.endswith("}\n")
+    assert text == '{\n  "name": "ö",\n  "box": [\n    1,\n    2\n  ]\n}\n'  # digests of manifests are of such text
 
 
 def test_an_integer_is_welcome_where_a_float_belongs_and_becomes_one():
@@ -150,3 +151,10 @@ def test_python_s_own_values_are_checked_too():
         replace(Sides(), how="median")  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"^sides: True is not one of 1, 8$"):
         Sides(True)  # type: ignore[arg-type]
+
+
+def test_numbers_and_nesting_beyond_what_python_bears_are_refused():
+    with pytest.raises(UserError, match=r"file\.json\.ratio: a number of 401 digits is too large"):
+        read(outer(ratio=10**400))
+    with pytest.raises(UserError, match=r"file\.json: not JSON"):
+        from_json(Outer, "[" * 200_000, "file.json")

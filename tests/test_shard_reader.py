@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import io
 import pickle
@@ -53,7 +54,9 @@ def test_it_reads_back_every_pixel_label_and_source(synthetic_data: Path, shards
 
 
 def test_an_unlabelled_split_has_no_labels(shards: Path, manifest: Manifest):
-    assert {sample.label for sample in SplitReader(shards, manifest, "test").samples} == {None}
+    reader = SplitReader(shards, manifest, "test")
+    assert {sample.label for sample in reader.samples} == {None}
+    assert set(reader.labels.tolist()) == {-1}
 
 
 def test_an_unknown_split_lists_those_there_are(shards: Path, manifest: Manifest):
@@ -206,3 +209,9 @@ def test_a_shard_that_vanishes_before_a_loader_s_worker_maps_it_is_refused_by_na
     (copied / SHARD).unlink()
     with pytest.raises(UserError, match=rf"{SHARD}: the manifest lists this shard and it is not there"):
         reader.image(0)
+
+
+def test_a_compressed_shard_is_refused(copied: Path, manifest: Manifest):
+    changed = relist(copied, manifest, gzip.compress((copied / SHARD).read_bytes(), mtime=0))
+    with pytest.raises(UserError, match=rf"{SHARD}: not a whole tar file"):
+        SplitReader(copied, changed, "valid")

@@ -15,7 +15,7 @@ from contract.model_card import ModelCard
 from contract.shard_reader import SplitReader
 from export import variants
 from export.calibrate import OperatingPoint, choose_threshold, fit_temperature, probabilities, score
-from export.source import Cells, Source, open_cells
+from export.source import Cells, Source, _batches, open_cells
 
 
 def test_the_threshold_is_chosen_among_calibrated_probabilities(card: ModelCard) -> None:
@@ -83,3 +83,31 @@ def test_int8_ranges_are_measured_on_cells_of_train(
     place = {sample.key: i for i, sample in enumerate(train.samples)}
     assert len(keys) == 8
     np.testing.assert_array_equal(seen[0], np.stack([train.image(place[key]) for key in keys]))
+
+
+def test_a_cell_at_the_threshold_is_called_a_blast(card: ModelCard) -> None:
+    logits, labels = np.zeros((2, 2), np.float32), np.array([0, 1])
+    assert Source(card, None, None, None, None).decisions(logits).all()  # type: ignore[arg-type]
+    metrics = score(logits, labels, 1.0, 0.5).metrics
+    assert (metrics["valid_sensitivity"], metrics["valid_specificity"]) == (1, 0)
+
+
+def test_a_file_is_asked_of_every_cell_of_a_split_in_order(shards: Path, manifest: Manifest) -> None:
+    train = SplitReader(shards, manifest, "train")
+    found = list(_batches(train))
+    assert [len(images) for images in found] == [16, 16, 4]
+    np.testing.assert_array_equal(np.concatenate(found), np.stack([train.image(i) for i in range(len(train))]))
+
+
+def test_a_network_without_an_error_on_valid_is_not_calibrated_and_told_so(
+    card: ModelCard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = np.array([0, 1] * 10)
+    logits = np.stack([np.zeros(20), 6.0 * labels - 3], axis=1).astype(np.float32)
+    cells = Cells(None, None, labels, None)  # type: ignore[arg-type]
+    assert export.network._calibrate(card, logits, cells, OperatingPoint("default 0.5")).temperature == 1
+    assert "note: no temperature fits valid better" in capsys.readouterr().out
+    logits, labels = drawn(0, temperature=3.0, n=300)
+    cells = Cells(None, None, labels, None)  # type: ignore[arg-type]
+    assert export.network._calibrate(card, logits, cells, OperatingPoint("balanced")).temperature != 1
+    assert capsys.readouterr().out == ""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
@@ -13,8 +14,8 @@ from onnx import numpy_helper
 from contract.errors import UserError
 from contract.model_card import FORMAT, ModelCard
 from contract.recipe import Recipe
-from export.graph import to_onnx
-from export.verify import verify
+from export.graph import OUTPUTS, ExportedNetwork, to_onnx
+from export.verify import _fixed, _random, verify
 from train.resnet import BasicBlock, ResNet
 
 CARD = ModelCard(
@@ -177,3 +178,51 @@ def test_network_is_not_changed(network: ResNet, onnx_bytes: bytes) -> None:
     compared = copy.deepcopy(network)
     verify(onnx_bytes, compared, CARD, NO_CROPS)
     assert compared.fc.weight.dtype == torch.float32
+
+
+def shift_output(model: onnx.ModelProto, output: str, by: float) -> onnx.ModelProto:
+    """A copy that adds ``by`` to ``output``."""
+    shifted = onnx.ModelProto()
+    shifted.CopyFrom(model)
+    replace_output(shifted, output, "Add")
+    shifted.graph.node[-1].input.append("shift")
+    shifted.graph.initializer.append(numpy_helper.from_array(np.float32(by), "shift"))
+    return shifted
+
+
+@pytest.fixture(scope="module")
+def wanted(network: ResNet) -> list[tuple[np.ndarray, list[np.ndarray]]]:
+    """What the network says in float64 of all images that need no shards: each batch, and its three outputs."""
+    reference = ExportedNetwork(copy.deepcopy(network), CARD).eval().double()
+    sets = [_fixed(33), *_random(33)]
+    with torch.inference_mode():
+        return [(images, [output.numpy() for output in reference(torch.from_numpy(images))]) for images in sets]
+
+
+def test_what_is_stated_is_the_largest_difference_from_float64(
+    network: ResNet, onnx_bytes: bytes, wanted: list[tuple[np.ndarray, list[np.ndarray]]]
+) -> None:
+    session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
+    largest = np.zeros(3)
+    for images, outputs in wanted:
+        found = session.run(list(OUTPUTS), {"images": images})
+        largest = np.maximum(largest, [np.abs(f - w).max() for f, w in zip(found, outputs, strict=True)])
+    comparison = verify(onnx_bytes, copy.deepcopy(network), CARD, NO_CROPS)
+    assert comparison.logit_error == max(largest[0], largest[2])
+    assert comparison.probability_error == largest[1]
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_difference_is_published_up_to_its_limit_and_stated(
+    output: str, network: ResNet, onnx_bytes: bytes, wanted: list[tuple[np.ndarray, list[np.ndarray]]]
+) -> None:
+    place, model = OUTPUTS.index(output), onnx.load_from_string(onnx_bytes)
+    least = min(float(np.abs(outputs[place]).max()) for _, outputs in wanted)
+    limit = 1e-4 if output == "probability" else 1e-3 * (1 + least)  # of the batch with the smallest values
+    near = shift_output(model, output, 0.9 * limit).SerializeToString()
+    found = verify(near, copy.deepcopy(network), CARD, NO_CROPS)
+    stated = found.probability_error if output == "probability" else found.logit_error
+    assert stated == pytest.approx(0.9 * limit, rel=0.05)
+    far = shift_output(model, output, 1.1 * limit).SerializeToString()
+    with pytest.raises(UserError, match=f"differ by .* in {output}: not published"):
+        verify(far, copy.deepcopy(network), CARD, NO_CROPS)
