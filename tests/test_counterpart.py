@@ -65,7 +65,10 @@ def test_refit_has_the_counterpart_s_calibration_and_scores_and_says_whose_they_
         assert (found.epoch, found.refit, found.limits[1]) == (7, True, REFIT_LIMIT)
         assert len(found.limits) == len(theirs.limits)
         assert "On the validation split (n = 12), by the same training without it;" in card_text(found, name)
-    assert load_card(made / "model.onnx").verification
+    found, raw = (load_card(made / name).verification for name in ("model.onnx", "model.raw.onnx"))
+    assert found["float64_images"] == 35  # 3 fixed, 20 random, and the 12 cells of valid
+    assert raw.items() > found.items()
+    assert (raw["raw_drawn_cells"], raw["raw_cells"]) == (12, 0)
     assert "On the validation split (n = 12); 95 %" in card_text(theirs, "model.onnx")
 
 
