@@ -62,7 +62,8 @@ class ModelCard:
     threshold: float = 0.5  # a cell whose calibrated probability of label 1 reaches it is called label 1
     operating_point: str = "default 0.5"  # why that threshold: or "balanced", or "sensitivity 0.95"
     samples: int = 0  # n of the metrics; 0 in a checkpoint
-    # 95 %: of the metric of the same name, images taken for independent; NAME_people: people drawn anew
+    # 95 %: of the metric of the same name, images taken for independent; NAME_identities, NAME_subjects: people, or
+    # subject ids, drawn anew (NAME_people in older cards)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     calibration: tuple[str, ...] = ()  # keys of the training cells that the int8 ranges were measured on
     float_layers: tuple[str, ...] = ()  # convolutions that int8 left in float32

@@ -18,7 +18,8 @@ from contract.bootstrap import (
     weighted_f1,
     weighted_ranks,
 )
-from evaluate.metrics import BINS, NAMES, Labels, Probability, bin_of, score
+from contract.calibration import BINS, bin_of
+from evaluate.metrics import NAMES, Labels, Probability, score
 from evaluate.predictions import decide
 from evaluate.report_record import Estimate, Scores
 

@@ -21,13 +21,13 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from contract.calibration import bin_of, calibration_error
 from evaluate.predictions import decide
 from evaluate.report_record import Bin, Reliability, Scores, ThresholdRow
 
 Labels = NDArray[np.int64]
 Probability = NDArray[np.float32]
 NAMES = tuple(field.name for field in fields(Scores))
-BINS = 10  # of a reliability diagram and of the ECE, of equal width
 
 
 def score(labels: Labels, probability: Probability, threshold: float) -> dict[str, float | None]:
@@ -59,19 +59,6 @@ def confusion(labels: Labels, called: Labels) -> tuple[tuple[int, int], tuple[in
     """Counts; rows: true 0, 1; columns: called 0, 1."""
     (tn, fp), (fn, tp) = confusion_matrix(labels, called, labels=[0, 1]).tolist()
     return (tn, fp), (fn, tp)
-
-
-def bin_of(probability: Probability) -> NDArray[np.int64]:
-    """The bin of each probability, 0 to ``BINS`` - 1; 1.0 lies in the last."""
-    return np.minimum((probability.astype(np.float64) * BINS).astype(np.int64), BINS - 1)
-
-
-def calibration_error(labels: Labels, probability: Probability) -> float:
-    """Expected calibration error of P(blast): mean over bins, by their n, of |mean probability - share of blasts|.
-
-    Naeini, Cooper, Hauskrecht 2015 (AAAI), on the probability of label 1 rather than of the label called.
-    """
-    return sum(b.n * abs(b.probability - b.blasts) for b in _bins(labels, probability)) / len(labels)
 
 
 def reliability(labels: Labels, probability: Probability) -> Reliability:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from contract.bootstrap import IMAGES, PEOPLE, Interval, percentile_interval, resamples, weighted_ranks, weighted_share
+from contract.calibration import calibration_error
 from contract.errors import UserError
 from contract.interval import wilson_interval
 
 Logits = NDArray[np.float32]  # [N, 2]
 Labels = NDArray[np.int64]  # [N], 0 or 1
 TEMPERATURES = (0.05, 20.0)  # outside, a fit says that there is nothing to fit, not how to
-BINS = 15  # of the expected calibration error
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Scores:
 
 
 def score(logits: Logits, labels: Labels, temperature: float, threshold: float, people: People | None = None) -> Scores:
-    """Accuracy, sensitivity, specificity, AUROC, mean cross-entropy and expected calibration error (Guo et al.).
+    """Accuracy, sensitivity, specificity, AUROC, mean cross-entropy and expected calibration error.
 
     Those of an absent class are left out; so are intervals over ``people`` where they are ``None``.
     """
@@ -132,8 +132,8 @@ def score(logits: Logits, labels: Labels, temperature: float, threshold: float, 
     scored = tuple(metrics)
     metrics["valid_loss"] = cross_entropy(logits, labels, temperature)
     metrics["valid_loss_uncalibrated"] = cross_entropy(logits, labels, 1.0)
-    metrics["valid_calibration_error"] = calibration_error(probability, labels)
-    metrics["valid_calibration_error_uncalibrated"] = calibration_error(probabilities(logits, 1.0), labels)
+    metrics["valid_calibration_error"] = calibration_error(labels, probability)
+    metrics["valid_calibration_error_uncalibrated"] = calibration_error(labels, probabilities(logits, 1.0))
 
     def drawn_anew(name: str, stream: int) -> Interval | None:
         parts = [
@@ -156,10 +156,3 @@ def cross_entropy(logits: Logits, labels: Labels, temperature: float) -> float:
     """Mean of -ln of the probability of the true label."""
     margin = (logits[:, 1].astype(np.float64) - logits[:, 0]) / temperature
     return float(np.logaddexp(0, np.where(labels == 1, -margin, margin)).mean())
-
-
-def calibration_error(probability: NDArray[np.float64], labels: Labels) -> float:
-    """|mean probability of label 1 - share of label 1|, over ``BINS`` equal bins of it, weighted by their cells."""
-    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, weights=probability - labels, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(labels))

@@ -59,7 +59,7 @@ def card_text(card: ModelCard, name: str) -> str:
         ],
         "Compared before it was published": [
             *_raw_cells(card),
-            *(f"{key} {value:.3g}" for key, value in card.verification.items()),
+            *(f"{key} {_measured(value)}" for key, value in card.verification.items()),
         ],
         "Pixels": [
             f"recipe: {', '.join(f'{key} {value}' for key, value in vars(card.recipe).items())}",
@@ -98,6 +98,11 @@ def _metric(name: str, value: float, intervals: dict[str, tuple[float, float]]) 
     said |= {f"; {drawn} drawn anew: ": intervals.get(f"{name}_{end}") for end, drawn in DRAWN.items()}
     spread = "".join(f"{word}{found[0]:.4f} to {found[1]:.4f}" for word, found in said.items() if found)
     return f"{name} {value:.4f}" + (f" ({spread})" if spread else "")
+
+
+def _measured(value: float) -> str:
+    """A count whole, an error or a share with three digits."""
+    return f"{value:.0f}" if value == round(value) else f"{value:.3g}"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

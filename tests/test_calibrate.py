@@ -11,13 +11,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.metrics import log_loss, recall_score, roc_auc_score
 
+from contract.calibration import calibration_error
 from contract.errors import UserError
 from contract.interval import wilson_interval
 from evaluate.bootstrap import score_with_intervals
 from export.calibrate import (
     OperatingPoint,
     People,
-    calibration_error,
     choose_threshold,
     cross_entropy,
     fit_temperature,
@@ -184,6 +184,7 @@ def test_scores_and_their_intervals_are_those_of_the_report() -> None:
         assert found.metrics[f"valid_{name}"] == pytest.approx(wanted.value)
         assert found.intervals[f"valid_{name}_identities"] == pytest.approx(wanted.clustered)
     assert found.intervals["valid_auroc"] == pytest.approx(report.auroc.by_image)
+    assert found.metrics["valid_calibration_error"] == pytest.approx(report.ece.value)
     assert found.metrics["valid_auroc"] == roc_auc_score(labels, probability)
     assert found.metrics["valid_loss"] == pytest.approx(log_loss(labels, probability))
 
@@ -213,19 +214,9 @@ def test_scores_before_and_after_temperature_and_intervals_of_shares() -> None:
     for name, label in (("sensitivity", 1), ("specificity", 0)):
         right = ((p >= 0.4) == (labels == 1))[labels == label]
         assert found.intervals[f"valid_{name}"] == wilson_interval(int(right.sum()), len(right))
-    assert found.metrics["valid_calibration_error"] == calibration_error(p, labels)
+    assert found.metrics["valid_calibration_error"] == calibration_error(labels, p)
     assert found.metrics["valid_calibration_error_uncalibrated"] == calibration_error(
-        probabilities(logits, 1.0), labels
+        labels, probabilities(logits, 1.0)
     )
     assert found.metrics["valid_loss_uncalibrated"] == cross_entropy(logits, labels, 1.0)
     assert found.metrics["valid_loss"] == cross_entropy(logits, labels, 3.0)
-
-
-def test_calibration_error_by_hand() -> None:
-    # Two bins: 0.95 x 2 with one blast (0.45 too sure), 0.05 x 2 with one (0.45 too little): they do not cancel.
-    assert calibration_error(np.array([0.95, 0.95, 0.05, 0.05]), np.array([1, 0, 1, 0])) == pytest.approx(0.45)
-    assert calibration_error(np.array([1.0]), np.array([1])) == 0
-    # 1 lies in the bin of 0.95, where the two cancel: both are 0.975 on average, and half of them are blasts.
-    assert calibration_error(np.array([1.0, 0.95]), np.array([0, 1])) == pytest.approx(0.475)
-    # Of 15 bins 0.62 and 0.68 lie in two, of 10 they would lie in one.
-    assert calibration_error(np.array([0.62, 0.68]), np.array([0, 1])) == pytest.approx((0.62 + 0.32) / 2)

@@ -5,10 +5,10 @@ import warnings
 import numpy as np
 import pytest
 
+from contract.calibration import calibration_error
 from contract.interval import wilson_interval
 from evaluate.metrics import (
     NAMES,
-    calibration_error,
     confusion,
     net_benefit,
     reliability,
@@ -70,7 +70,13 @@ def test_calibration_error_by_hand() -> None:
     found = reliability(labels, probability)
     assert [(b.n, b.blasts) for b in found.bins] == [(2, 0.0), (2, 0.5)]
     assert found.brier == pytest.approx(np.mean((probability - labels) ** 2))
-    assert calibration_error(np.array([1]), np.array([1.0], np.float32)) == 0.0  # 1.0 lies in the last bin
+    assert calibration_error(np.array([1]), np.array([1.0], np.float32)) == 0.0
+    # 1.0 lies in the bin of 0.95, where the two cancel: they are 0.975 on average, and half of them are blasts.
+    assert calibration_error(np.array([0, 1]), np.array([1.0, 0.95])) == pytest.approx(0.475)
+    # 0.95 x 2 with one blast and 0.05 x 2 with one: the one is too sure, the other too little, and they do not cancel.
+    assert calibration_error(np.array([1, 0, 1, 0]), np.array([0.95, 0.95, 0.05, 0.05])) == pytest.approx(0.45)
+    # Of ten bins 0.62 and 0.68 lie in one, of 15 they would lie in two.
+    assert calibration_error(np.array([0, 1]), np.array([0.62, 0.68])) == pytest.approx(0.15)
 
 
 def test_the_threshold_table_reaches_the_sensitivities_that_it_names() -> None:
