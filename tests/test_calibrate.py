@@ -220,3 +220,8 @@ def test_scores_before_and_after_temperature_and_intervals_of_shares() -> None:
     )
     assert found.metrics["valid_loss_uncalibrated"] == cross_entropy(logits, labels, 1.0)
     assert found.metrics["valid_loss"] == cross_entropy(logits, labels, 3.0)
+
+
+def test_a_cell_whose_probability_is_the_threshold_is_called_a_blast() -> None:
+    found = score(np.zeros((3, 2), np.float32), np.array([1, 1, 0]), 1.0, 0.5).metrics
+    assert (found["valid_sensitivity"], found["valid_specificity"]) == (1.0, 0.0)
