@@ -51,3 +51,13 @@ def test_no_folder_of_shards_ends_in_one_line(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(UserError, match=r"^--shards: name at least one folder of shards$"):
         main()
     assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_shard_is_refused(shards: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(shards, tmp_path / "shards")
+    with (folder / "train-000000.tar").open("r+b") as file:
+        file.seek(700)
+        file.write(b"x")
+    with pytest.raises(UserError, match=r"train-000000\.tar"):
+        run(Config(shards=(folder,), artifacts=tmp_path / "out", resamples=100))
+    assert not (tmp_path / "out").exists()

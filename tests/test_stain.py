@@ -13,7 +13,6 @@ from build_shards import macenko
 from build_shards.preprocess import cell_mask
 from build_shards.stain import METHODS, fit_target, measure, normalise
 from build_shards.synthetic import draw_cell
-from contract.errors import UserError
 from contract.recipe import TARGET_LENGTHS
 
 STAINS = [method for method in METHODS if method != "none"]
@@ -242,29 +241,3 @@ def test_one_wild_cell_does_not_move_the_target(method: str):
     wild = (*(-np.array(measured[0][:6])).tolist(), *(50 * np.array(measured[0][6:])).tolist())
     moved = np.subtract(fit_target([*measured, wild], method), fit_target(measured, method))
     assert (np.abs(moved) <= np.std(measured, axis=0) + 1e-6).all()
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_target_is_plain_numbers_of_the_methods_length(method: str):
-    assert len(TARGETS[method]) == TARGET_LENGTHS[method]
-    assert all(type(number) is float for number in TARGETS[method])
-
-
-@pytest.mark.parametrize("method", STAINS)
-def test_no_cell_measured_is_the_users_to_know(method: str):
-    with pytest.raises(UserError, match=f"stain {method}: no cell"):
-        fit_target([], method)
-
-
-def test_none_changes_nothing():
-    assert measure(CELLS[0], "none") == ()
-    np.testing.assert_array_equal(normalise(CELLS[0], "none", ()), CELLS[0])
-
-
-def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match=r"'maceko': must be one of none, reinhard"):
-        measure(CELLS[0], "maceko")
-    with pytest.raises(ValueError, match=r"float64 \[5, 3\] given"):
-        measure(np.ones((5, 3)), "macenko")
-    with pytest.raises(ValueError, match=r"target of 6 numbers: macenko has 8"):
-        normalise(CELLS[0], "macenko", TARGETS["reinhard"])

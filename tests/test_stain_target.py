@@ -1,0 +1,40 @@
+"""What a stain's target is, and what measuring and normalising refuse."""
+
+import numpy as np
+import pytest
+
+from build_shards.preprocess import cell_pixels
+from build_shards.stain import METHODS, fit_target, measure, normalise
+from build_shards.synthetic import draw_cell
+from contract.errors import UserError
+from contract.recipe import TARGET_LENGTHS
+
+STAINS = [method for method in METHODS if method != "none"]
+CELL = cell_pixels(draw_cell(1, 0.0, np.random.default_rng(0)))
+TARGETS = {method: fit_target([measure(CELL, method)], method) for method in METHODS}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_target_is_plain_numbers_of_the_methods_length(method: str):
+    assert len(TARGETS[method]) == TARGET_LENGTHS[method]
+    assert all(type(number) is float for number in TARGETS[method])
+
+
+@pytest.mark.parametrize("method", STAINS)
+def test_no_cell_measured_is_the_users_to_know(method: str):
+    with pytest.raises(UserError, match=f"stain {method}: no cell"):
+        fit_target([], method)
+
+
+def test_none_changes_nothing():
+    assert measure(CELL, "none") == ()
+    np.testing.assert_array_equal(normalise(CELL, "none", ()), CELL)
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match=r"'maceko': must be one of none, reinhard"):
+        measure(CELL, "maceko")
+    with pytest.raises(ValueError, match=r"float64 \[5, 3\] given"):
+        measure(np.ones((5, 3)), "macenko")
+    with pytest.raises(ValueError, match=r"target of 6 numbers: macenko has 8"):
+        normalise(CELL, "macenko", TARGETS["reinhard"])
