@@ -102,7 +102,7 @@ def _metric(name: str, value: float, intervals: dict[str, tuple[float, float]]) 
 
 def _measured(value: float) -> str:
     """A count whole, an error or a share with three digits."""
-    return f"{value:.0f}" if value == round(value) else f"{value:.3g}"
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -24,6 +24,8 @@ def test_card_text_gives_intervals_and_says_what_the_raw_file_was_compared_on(ca
     assert "on 12 drawn cells and no raw image of valid (export had no --data)" in text
     assert "on 12 drawn cells and the 1867 raw images of valid" in card_text(real, "model.raw.onnx")
     assert "- raw_cells 1867\n- raw_drawn_cells 12\n- raw_error 0.000123\n" in card_text(real, "model.raw.onnx")
+    endless = replace(raw, verification={"raw_error": float("inf"), "raw_within": float("nan")})
+    assert "- raw_error inf\n- raw_within nan\n" in card_text(endless, "model.raw.onnx")
 
 
 def test_card_text_says_which_label_is_which_and_what_the_numbers_are_of(card: ModelCard) -> None:
