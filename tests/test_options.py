@@ -1,7 +1,11 @@
 """Every option of every command says in --help what it is."""
 
+import io
 import re
+from contextlib import redirect_stdout
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import tyro
@@ -24,6 +28,16 @@ OTHERS = (
 )
 NAMED = [*((module, name) for module, name, _ in COMMANDS.values()), *OTHERS]
 DEFAULT = r"\((default: .*|required|optional)\)"
+ROOT = Path(__file__).resolve().parent.parent
+GUIDES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/formats.md",
+    "docs/metrics-schema.md",
+    "docs/model-card.md",
+    "docs/training.md",
+)
+OF_OTHER_PROGRAMS = {"--help", "--logdir", "--no-", "--nproc-per-node"}
 
 
 def _explained(help_text: str) -> dict[str, str]:
@@ -41,13 +55,28 @@ def _explained(help_text: str) -> dict[str, str]:
     return {flags: re.sub(DEFAULT, "", words).strip() for flags, words in said.items()}
 
 
-@pytest.mark.parametrize(("module", "name"), NAMED, ids=lambda value: value)
-def test_every_option_is_explained(module: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
+@cache
+def _options(module: str, name: str) -> dict[str, str]:
+    """What `--help` of a command says of each option."""
+    said = io.StringIO()
+    with pytest.raises(SystemExit), redirect_stdout(said):
         tyro.cli(getattr(import_module(module), name), args=["--help"])
-    explained = _explained(capsys.readouterr().out)
+    return _explained(said.getvalue())
+
+
+@pytest.mark.parametrize(("module", "name"), NAMED, ids=lambda value: value)
+def test_every_option_is_explained(module: str, name: str) -> None:
+    explained = _options(module, name)
     assert "-h, --help" in explained
     assert [flags for flags, words in explained.items() if not words] == []
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_options_that_a_guide_names_are_there(guide: str) -> None:
+    there = set(re.findall(r"--[a-z][a-z0-9-]*", " ".join(flags for one in NAMED for flags in _options(*one))))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", (ROOT / guide).read_text("utf-8")))
+    assert named
+    assert named - there - OF_OTHER_PROGRAMS == set()
 
 
 def test_an_option_without_words_is_found() -> None:
