@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GUIDES = (
     "README.md",
     "CONTRIBUTING.md",
+    "docs/data.md",
     "docs/formats.md",
     "docs/metrics-schema.md",
     "docs/model-card.md",
