@@ -6,7 +6,6 @@ figures can be read aloud, and a character that no font here can draw is an erro
 
 import json
 import re
-import shutil
 import tempfile
 import unicodedata
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 import typst
 
 from contract.errors import UserError
+from contract.files import read_bytes
 from contract.publish import publish_bytes
 from evaluate.paper_tables import headline, part_pictures, part_tables
 from evaluate.report_record import AGAIN, ReportRecord, load_record
@@ -57,7 +57,7 @@ def paper(command: Paper) -> Path:
     if record.dataset.split == "train":
         raise UserError(f"{folder}: a report on train, which the networks learned: {AGAIN}")
     fonts = typst.Fonts(font_paths=[str(command.fonts)] if command.fonts else [])
-    pdf = _typeset(_content(command, record, words, fonts), record, folder, words, fonts)
+    pdf = _typeset(command, _content(command, record, words, fonts), record, words, fonts)
     publish_bytes(folder / "report.pdf", pdf)
     for name in words.empty:
         print(f"note: {command.words / name}: no words yet")
@@ -109,26 +109,54 @@ def _content(command: Paper, record: ReportRecord, words: Words, fonts: typst.Fo
     }
 
 
-def _typeset(content: dict[str, Any], record: ReportRecord, folder: Path, words: Words, fonts: typst.Fonts) -> bytes:
+def _typeset(command: Paper, content: dict[str, Any], record: ReportRecord, words: Words, fonts: typst.Fonts) -> bytes:
     """Lay template, data and pictures into a folder of their own, and compile it there: nothing else can be read."""
-    pictures = part_pictures(record, folder)
-    with tempfile.TemporaryDirectory(prefix="leukoshard-paper-") as name:
-        room = Path(name)
-        for part in (part for section in content["sections"] for part in section["parts"]):
-            part["pictures"] = [_lay(picture, room) for picture in pictures.get(part["file"], [])]
-        for target, file in words.pictures.items():
-            shutil.copyfile(file, room / target)
-        shutil.copyfile(TEMPLATE, room / "paper.typ")
-        (room / "data.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    pictures = part_pictures(record, command.artifacts / "report")
+    try:
+        with tempfile.TemporaryDirectory(prefix="leukoshard-paper-") as name:
+            room = Path(name)
+            for part in (part for section in content["sections"] for part in section["parts"]):
+                part["pictures"] = [_lay(picture, room) for picture in pictures.get(part["file"], [])]
+            for target, file in words.pictures.items():
+                (room / target).write_bytes(read_bytes(file))
+            (room / "paper.typ").write_bytes(TEMPLATE.read_bytes())
+            return _compile_or_name(command, content, words, room, fonts)
+    except OSError as error:
+        raise UserError(f"report.pdf: cannot be typeset in a temporary folder (TMPDIR): {error.strerror}") from None
+
+
+def _compile_or_name(command: Paper, content: dict[str, Any], words: Words, room: Path, fonts: typst.Fonts) -> bytes:
+    try:
+        return _compile(content, room, fonts)
+    except typst.TypstError as error:
+        raise UserError(f"{_culprit(command, content, words, room, fonts)}: {_explain(str(error))}") from None
+
+
+def _compile(content: dict[str, Any], room: Path, fonts: typst.Fonts) -> bytes:
+    (room / "data.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return typst.compile(room / "paper.typ", root=room, font_paths=fonts, pdf_standards=["ua-1"])
+
+
+def _culprit(command: Paper, content: dict[str, Any], words: Words, room: Path, fonts: typst.Fonts) -> str:
+    """The student's file that cannot be typeset, each tried alone: the compiler knows none. Else the report itself."""
+
+    def fails(alone: dict[str, Any]) -> bool:
         try:
-            return typst.compile(room / "paper.typ", root=room, font_paths=fonts, pdf_standards=["ua-1"])
-        except typst.TypstError as error:
-            raise UserError(_explain(str(error))) from None
+            _compile({**content, "words": {name: [] for name in words.nodes} | alone}, room, fonts)
+        except typst.TypstError:
+            return True
+        return False
+
+    if fails({}):
+        return "report.pdf"
+    tried = {file: {"discussion": [{"kind": "picture", "file": t, "text": "-"}]} for t, file in words.pictures.items()}
+    tried |= {command.words / f"{name}.md": {name: nodes} for name, nodes in words.nodes.items()}
+    return str(next((file for file, alone in tried.items() if fails(alone)), "report.pdf"))
 
 
 def _lay(picture: dict[str, Any], room: Path) -> dict[str, Any]:
     for file in picture["files"]:
-        shutil.copyfile(file, room / f"figure-{file.name}")
+        (room / f"figure-{file.name}").write_bytes(read_bytes(file, AGAIN))
     return {**picture, "files": [f"figure-{file.name}" for file in picture["files"]]}
 
 
@@ -136,7 +164,7 @@ def _explain(message: str) -> str:
     found = re.search(r"the text `?\"(.+?)\"`? could not be displayed", message)
     if found:
         return (
-            f"report.pdf: no font here can draw {found[1]!r}: install one that can (Debian: apt-get install "
+            f"no font here can draw {found[1]!r}: install one that can (Debian: apt-get install "
             "fonts-noto-cjk), or name a folder of fonts (--fonts)"
         )
-    return f"report.pdf: cannot be typeset: {message}"
+    return f"cannot be typeset: {message}"

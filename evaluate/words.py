@@ -117,6 +117,8 @@ def _node(token: Token, path: Path, pictures: dict[str, Path]) -> Node | None:
             return {"kind": "heading", "level": int(token.tag[1:]), "children": []}
         if kind == "link":
             return {"kind": "link", "url": str(token.attrs["href"]), "children": []}
+        if kind == "ordered_list":
+            return {"kind": CONTAINERS[kind], "start": int(token.attrs.get("start", 1)), "children": []}
         return {"kind": CONTAINERS[kind], "children": []}
     if token.type in ("text", "code_inline", "fence", "code_block"):
         kind = {"text": "text", "code_inline": "code"}.get(token.type, "block")

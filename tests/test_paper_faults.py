@@ -1,0 +1,61 @@
+"""Words of the student's that the typesetter refuses are told by their file; lists and headings stay as written."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from finished_report import artifacts, words
+from pypdf import PdfReader
+
+from contract.errors import UserError
+from evaluate.paper import Paper, paper
+
+__all__ = ["artifacts", "words"]  # fixtures
+
+
+def _student(artifacts: Path, words: Path) -> Paper:
+    return Paper("0123456", "Ada Lovelace", words, artifacts)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("#\n\nwords", r"preprocessing-how\.md: cannot be typeset: .*heading title is empty"),
+        ("[words]()", r"preprocessing-how\.md: cannot be typeset: URL must not be empty"),
+        ("An eye: \U00013079", r"preprocessing-how\.md: no font here can draw"),
+        (
+            "![shows](no picture.png)".replace(" ", "%20"),
+            r"/no picture\.png: cannot be typeset: failed to decode image",
+        ),
+    ],
+)
+def test_the_file_that_cannot_be_typeset_is_named(artifacts: Path, words: Path, text: str, message: str) -> None:
+    (words / "no picture.png").write_bytes(b"no picture")
+    (words / "preprocessing-how.md").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        paper(_student(artifacts, words))
+
+
+def test_what_is_in_no_file_of_words_blames_none(artifacts: Path, words: Path) -> None:
+    metrics = artifacts / "report" / "metrics.json"
+    metrics.write_text(metrics.read_text(encoding="utf-8").replace("some cells", "an eye \U00013079"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"^report\.pdf: no font here can draw"):
+        paper(_student(artifacts, words))
+
+
+def test_a_list_keeps_its_numbers_and_may_hold_a_heading(artifacts: Path, words: Path) -> None:
+    (words / "introduction.md").write_text("7. seventh\n8. eighth\n\nBetween.\n\n- # Headed\n", encoding="utf-8")
+    pages = PdfReader(paper(_student(artifacts, words))).pages
+    text = " ".join(" ".join(page.extract_text() for page in pages).split())
+    assert "7. seventh 8. eighth Between." in text
+    assert "Headed" in text
+
+
+def test_without_a_temporary_folder_it_ends_in_one_line(
+    artifacts: Path, words: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(words / "gone"))
+    with pytest.raises(
+        UserError, match=r"report\.pdf: cannot be typeset in a temporary folder \(TMPDIR\): No such file"
+    ):
+        paper(_student(artifacts, words))
