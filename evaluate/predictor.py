@@ -17,6 +17,7 @@ from evaluate.predictions import decide
 
 BATCH = 64  # images at once: memory stays bounded whatever is asked
 LARGEST_SIDE = 8192  # px of a raw image, for the same reason
+MOST_THREADS = 1024  # onnxruntime starts as many as it is told, and takes a number below zero without a word
 # TF32 would round what was verified in float32; a heuristic choice of kernels does not search anew for every batch.
 CUDA = ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})
 
@@ -46,10 +47,13 @@ class RawPrediction(Prediction):
 class Predictor:
     """Load an ONNX file with its model card; ``device`` is "auto", "cpu" or "cuda"; ``threads`` 0 is one a core.
 
-    Raises ``UserError`` when the file is missing, is not one of ours, or CUDA was asked for and is not in use.
+    Raises ``UserError`` when the file is missing, is not one of ours, or CUDA was asked for and is not in use, and
+    where ``threads`` is no number of threads.
     """
 
     def __init__(self, path: Path, device: str = "auto", threads: int = 0) -> None:
+        if not 0 <= threads <= MOST_THREADS:
+            raise UserError(f"--workers {threads}: must be between 0 (one a core) and {MOST_THREADS}")
         self.path = path
         file = read_model(path)
         self.card = file.card

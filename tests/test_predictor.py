@@ -124,3 +124,9 @@ def test_temperature_changes_the_probability_and_not_the_logits_and_the_threshol
     assert np.abs(calibrated.probability - plain.probability).max() > 0.01
     assert calibrated.labels.tolist() == [0, 0, 0, 0]
     assert replace(calibrated, threshold=float(calibrated.probability[2])).labels[2] == 1
+
+
+@pytest.mark.parametrize("threads", [-1, 10**11])
+def test_a_number_of_threads_that_is_none_is_refused(exported: Path, threads: int) -> None:
+    with pytest.raises(UserError, match=rf"--workers {threads}: must be between 0"):
+        Predictor(exported / "resnet18" / "model.onnx", "cpu", threads)
