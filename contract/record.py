@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from typing import Any, TypeVar
@@ -23,7 +24,9 @@ def from_json(cls: type[T], text: str, source: str, only_format: int | None = No
     these, for a record whose key ``format`` says another than ``only_format``, with what to do ``otherwise``.
     """
     try:
-        data = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        data = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+        if "\\u" in text:  # an escape may stand for half a character, which can neither be printed nor written
+            json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise UserError(f"{source}: not JSON: {error}") from None
     found = data.get("format", only_format) if isinstance(data, dict) else only_format
@@ -56,6 +59,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not a number")
+
+
+def _finite(number: str) -> float:
+    """1e999 is one in JSON and none here."""
+    if math.isinf(value := float(number)):
+        _refuse_constant(number[:40])
+    return value
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

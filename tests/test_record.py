@@ -158,3 +158,15 @@ def test_numbers_and_nesting_beyond_what_python_bears_are_refused():
         read(outer(ratio=10**400))
     with pytest.raises(UserError, match=r"file\.json: not JSON"):
         from_json(Outer, "[" * 200_000, "file.json")
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_a_number_that_is_infinite_to_python_is_refused(number: str):
+    with pytest.raises(UserError, match=rf"^file\.json: not JSON: {number} is not a number$"):
+        from_json(Outer, '{"ratio": ' + number + "}", "file.json")
+
+
+def test_half_a_character_is_refused_and_a_whole_one_is_not():
+    with pytest.raises(UserError, match=r"^file\.json: not JSON: .*surrogates not allowed"):
+        from_json(Inner, r'{"name": "\ud800 x", "box": [1, 2]}', "file.json")
+    assert from_json(Inner, r'{"name": "\ud83d\ude00", "box": [1, 2]}', "file.json").name == "\U0001f600"
