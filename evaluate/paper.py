@@ -18,7 +18,8 @@ from contract.errors import UserError
 from contract.files import read_bytes
 from contract.publish import publish_bytes
 from evaluate.paper_tables import headline, part_pictures, part_tables
-from evaluate.report_record import AGAIN, ReportRecord, load_record
+from evaluate.record_check import check_record
+from evaluate.report_record import AGAIN, METRICS, ReportRecord, load_record
 from evaluate.stale import check_history, check_networks
 from evaluate.words import SECTIONS, Words, read_words
 
@@ -52,6 +53,7 @@ def paper(command: Paper) -> Path:
     handin_stem(command.student_id, command.name)
     folder = command.artifacts / "report"
     record, words = load_record(folder), read_words(command.words)
+    check_record(record, folder / METRICS)
     check_history(record, command.artifacts)
     check_networks(record, command.artifacts, may_lack=True)
     if record.dataset.split == "train":

@@ -11,9 +11,11 @@ from contract.publish import publish_bytes, publish_together, remove
 from evaluate.answer_files import check_orders, check_writable, csv_files
 from evaluate.columns import Columns, Opening, open_columns, picture_of, predict_columns, score_columns
 from evaluate.gallery import confident_errors, split_picture
+from evaluate.metrics import confusion
 from evaluate.mistakes import draw_mistakes
 from evaluate.pictures import draw_pictures
 from evaluate.predictions import Predictions, read_predictions
+from evaluate.record_check import check_record
 from evaluate.rendering import png_bytes
 from evaluate.report_page import PAGE, render_page
 from evaluate.report_record import AGAIN, METRICS, ReportRecord, load_record
@@ -82,8 +84,9 @@ def page(command: Page) -> Path:
     """
     folder = command.artifacts / "report"
     record = load_record(folder)
+    check_record(record, folder / METRICS)
     split = record.dataset.split
-    found = {name: _kept_predictions(folder / f"predictions_{split}_{name}.csv", record) for name in record.networks}
+    found = {name: _kept_predictions(folder / f"predictions_{split}_{name}.csv", record, name) for name in record.networks}
     pictures = {e.picture for network in record.networks.values() for e in network.errors}
     gallery = {picture: _kept_picture(folder, picture) for picture in sorted(pictures)}
     sheets: dict[str, bytes] = {}
@@ -98,10 +101,12 @@ def page(command: Page) -> Path:
     return folder / PAGE
 
 
-def _kept_predictions(path: Path, record: ReportRecord) -> Predictions:
+def _kept_predictions(path: Path, record: ReportRecord, name: str) -> Predictions:
     found = read_predictions(path)
     if len(found.cells.keys) != record.dataset.n or None in found.cells.labels:
         raise UserError(f"{path}: not the {record.dataset.n} labelled cells of {METRICS}: {AGAIN}")
+    if confusion(found.labels, found.verdicts) != record.networks[name].confusion:
+        raise UserError(f"{path}: its labels and verdicts are not those that {METRICS} counts: {AGAIN}")
     return found
 
 

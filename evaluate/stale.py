@@ -8,7 +8,7 @@ from contract.files import read_bytes
 from evaluate.answer_tables import submission
 from evaluate.history import read_history
 from evaluate.predictions import Predictions, read_predictions
-from evaluate.report_record import AGAIN, ReportRecord
+from evaluate.report_record import AGAIN, METRICS, ReportRecord
 from evaluate.submission import submission_name
 
 
@@ -24,9 +24,11 @@ def check_history(record: ReportRecord, artifacts: Path) -> None:
 
 def check_networks(record: ReportRecord, artifacts: Path, may_lack: bool = False) -> None:
     """Raise ``UserError`` where an exported file is another than the report is of, or, unless it may, is not there."""
-    for network in record.networks.values():
+    for name, network in record.networks.items():
         if network.file is None:
             continue
+        if network.file.path != f"{name}/model.onnx":  # a foreign metrics.json must not name files elsewhere
+            raise UserError(f"{METRICS}: networks.{name}.file.path must be {name}/model.onnx: {AGAIN}")
         path = artifacts / network.file.path
         if may_lack and not path.is_file():
             continue

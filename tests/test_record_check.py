@@ -1,0 +1,72 @@
+"""A metrics.json that reads well and does not hang together is refused before anything is drawn of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finished_report import artifacts, record, words
+
+from contract.errors import UserError
+from evaluate.paper import Paper, paper
+from evaluate.record_check import check_record
+from evaluate.report import Page, page
+from evaluate.report_record import load_record
+from evaluate.stale import check_networks
+
+__all__ = ["artifacts", "words"]  # fixtures
+
+ROW = {"n": 1, "blasts": 1, "called_blast": 1, "correct": 1, "accuracy": 1, "interval": [0, 1], "probability": 1}
+
+
+def _edit(artifacts: Path, place: str, value: Any) -> None:
+    path = artifacts / "report" / "metrics.json"
+    whole = part = json.loads(path.read_text(encoding="utf-8"))
+    *outer, last = place.split()
+    for key in outer:
+        part = part[key]
+    part[last] = value
+    path.write_text(json.dumps(whole), encoding="utf-8")
+
+
+def test_what_a_report_writes_passes() -> None:
+    check_record(record(), Path("metrics.json"))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "rule"),
+    [
+        ("networks", {}, "networks: must be known columns, one of them a network"),
+        ("networks resnet34", None, "networks: must be known columns"),
+        ("networks resnet18 subjects", [{"subject": "1", "identity": None, "vote": 1, "truth": 1, **ROW}], "subjects"),
+        ("networks resnet18 file card", {}, r"networks\.resnet18: file\.card must be a network's"),
+        ("networks resnet18 file card mean", "x", r"networks\.resnet18: file\.card must be a network's"),
+        ("history resnet18", [], "history: must be of known networks, an epoch at least"),
+        ("history resnet34", [{"epoch": 1, "train": 0.5, "valid": 0.5}], "history: must be of known networks"),
+        ("dataset classes", ["normal"], r"dataset\.classes: must be two names"),
+        ("date", "today", "date: must be YYYY-MM-DD"),
+        ("pairs", [{**vars(record().pairs[0]), "a": "resnet34"}], "pairs: must be of networks that it has"),
+    ],
+)
+def test_what_does_not_hang_together_is_told_by_its_rule(
+    artifacts: Path, words: Path, place: str, value: Any, rule: str
+) -> None:
+    if place == "networks resnet34":
+        value = json.loads(record().to_json())["networks"]["resnet18"]
+    _edit(artifacts, place, value)
+    with pytest.raises(UserError, match=rf"report/metrics\.json: .*{rule}"):
+        paper(Paper("0123456", "Ada", words, artifacts))
+
+
+def test_the_page_looks_too(artifacts: Path) -> None:
+    _edit(artifacts, "date", "2026-13-04")
+    with pytest.raises(UserError, match="date: must be YYYY-MM-DD"):
+        page(Page(artifacts))
+
+
+@pytest.mark.parametrize("path", ["../else/model.onnx", "a\0b", "a" * 5000])
+def test_a_network_s_file_lies_where_it_belongs(artifacts: Path, path: str) -> None:
+    _edit(artifacts, "networks resnet18 file path", path)
+    made = load_record(artifacts / "report")
+    with pytest.raises(UserError, match=r"metrics\.json: networks\.resnet18\.file\.path must be resnet18/model\.onnx"):
+        check_networks(made, artifacts, may_lack=True)
