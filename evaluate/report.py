@@ -86,7 +86,9 @@ def page(command: Page) -> Path:
     record = load_record(folder)
     check_record(record, folder / METRICS)
     split = record.dataset.split
-    found = {name: _kept_predictions(folder / f"predictions_{split}_{name}.csv", record, name) for name in record.networks}
+    found = {
+        name: _kept_predictions(folder / f"predictions_{split}_{name}.csv", record, name) for name in record.networks
+    }
     pictures = {e.picture for network in record.networks.values() for e in network.errors}
     gallery = {picture: _kept_picture(folder, picture) for picture in sorted(pictures)}
     sheets: dict[str, bytes] = {}

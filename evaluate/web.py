@@ -117,6 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not self._is_ours():
             return
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # a body that is not read must not be taken for the next request
         path = urlsplit(self.path).path
         if path in FILES:
             name, kind = FILES[path]
@@ -130,10 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_ours():
             return
         url = urlsplit(self.path)
-        length = self.headers.get("Content-Length", "")
+        length, *others = self.headers.get_all("Content-Length", [""])
         if url.path != "/classify":
             self._refuse(HTTPStatus.NOT_FOUND, f"there is no {url.path} here")
-        elif not length.isdecimal() or "Transfer-Encoding" in self.headers:
+        elif not length.isdecimal() or others or "Transfer-Encoding" in self.headers:
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "an image must come with its length")
         elif len(length) > DIGITS or int(length) > MAXIMUM_BYTES:
             self._refuse(

@@ -47,6 +47,16 @@ def test_the_body_of_a_refused_request_is_no_request(server: Server, path: str, 
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
+def test_what_an_answered_request_had_too_much_is_no_request(server: Server) -> None:
+    host = f"Host: 127.0.0.1:{server.server_port}\r\n"
+    inner = f"GET / HTTP/1.1\r\n{host}Connection: close\r\n\r\n"
+    for start, lengths, status in (("GET /page.css", "", 200), ("POST /classify", "Content-Length: 1\r\n", 411)):
+        request = f"{start} HTTP/1.1\r\n{host}{lengths}Content-Length: {len(inner)}\r\n\r\n{inner}"
+        answer = _raw(server, request)
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+        assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_a_wrong_file_leaves_the_connection_open(server: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
     connection.request("POST", "/classify", b"no image")
