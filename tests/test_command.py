@@ -1,5 +1,7 @@
 """How a command ends: where nobody reads its output on, and where a pipe of our own breaks."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +58,7 @@ def _run_unread(before: str, module: str) -> "subprocess.CompletedProcess[bytes]
         ("raise UserError('x.csv: a rule\\n  of two lines')", 2, "error: x.csv: a rule of two lines\n"),
         ("import no_such_package.part", 2, "error: the package 'no_such_package' is not installed: run `make setup`\n"),
         ("raise KeyboardInterrupt", 130, "interrupted\n"),
+        (f"open({'a' * 300!r})", 2, f"error: {'a' * 300}: File name too long\n"),
     ],
 )
 def test_what_is_no_defect_ends_in_one_line(
@@ -78,3 +81,36 @@ def test_what_is_no_defect_ends_in_one_line(
 def test_a_missing_module_of_ours_is_no_package_to_install() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"contract\.nothing"):
         run_command("contract.nothing")
+
+
+def test_an_error_of_the_system_that_names_no_file_is_a_defect_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(_: str) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(command.importlib, "import_module", failed)
+    with pytest.raises(OSError, match="Invalid argument"):
+        run_command("train.cli")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+@pytest.mark.parametrize("body", [LONG, SHORT])
+def test_output_that_finds_no_room_is_one_line(body: str, tmp_path: Path) -> None:
+    (tmp_path / "chatty.py").write_text(f"def main():\n    {body}\n", encoding="utf-8")
+    script = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]\n"
+    script += "from contract.command import run_command\nrun_command('chatty')"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (2, b"error: output: No space left on device\n")
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("ascii", "Zellkern-\u00df"), ("utf-8:strict", "Erg\udce4nzung")])
+def test_a_name_that_the_terminal_has_no_letters_for_is_printed_escaped(
+    encoding: str, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "chatty.py").write_text(f"def main():\n    print({name!a})\n", encoding="utf-8")
+    script = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]\n"
+    script += "from contract.command import run_command\nrun_command('chatty')"
+    with_encoding = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=with_encoding, check=False)
+    escaped = name.encode("ascii", "backslashreplace")
+    assert (done.returncode, done.stdout, done.stderr) == (0, escaped + b"\n", b"")
