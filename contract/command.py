@@ -44,8 +44,8 @@ def _end_by(error: OSError) -> NoReturn:
     if isinstance(error, BrokenPipeError) and _nobody_reads():
         _close_output()
         raise SystemExit(141)
-    if error.filename is not None:
-        _fail(f"error: {os.fsdecode(error.filename)}: {error.strerror}", 2)
+    if isinstance(error.filename, str | bytes):
+        _fail(f"error: {' '.join(os.fsdecode(error.filename).split())}: {error.strerror}", 2)
     if error.errno in FULL:
         _close_output()
         _fail(f"error: output: {error.strerror}", 2)

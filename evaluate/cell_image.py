@@ -3,6 +3,7 @@
 Sizes are checked in the header, before anything is decoded: a small file can declare gigabytes of pixels.
 """
 
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,11 @@ class CellImage:
 def read_cell(path: Path) -> CellImage:
     """Read an image file; raises ``UserError`` as ``open_cell`` does, and where the file cannot be read."""
     try:
-        if path.stat().st_size > MAXIMUM_BYTES:  # before a disk image is read into memory
-            raise UserError(f"{path}: {path.stat().st_size} bytes: at most {MAXIMUM_BYTES} are read")
+        found = path.stat()
+        if found.st_size > MAXIMUM_BYTES:  # before a disk image is read into memory
+            raise UserError(f"{path}: {found.st_size} bytes: at most {MAXIMUM_BYTES} are read")
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # a pipe may never end, nor begin
+            raise UserError(f"{path}: not a file: a pipe or a device, which has no size")
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None

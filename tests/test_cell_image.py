@@ -113,6 +113,12 @@ def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
         read_cell(path)
 
 
+def test_a_device_which_may_be_endless_is_refused_unread(tmp_path: Path) -> None:
+    (tmp_path / "link.bmp").symlink_to("/dev/null")  # which ends, unlike /dev/zero
+    with pytest.raises(UserError, match=r"link\.bmp: not a file: a pipe or a device"):
+        read_cell(tmp_path / "link.bmp")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.bmp: cannot be read"):
         read_cell(tmp_path / "gone.bmp")
