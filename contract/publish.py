@@ -71,13 +71,16 @@ def publish_together(folder: Path, files: dict[str, bytes], index: str | None = 
     """Write all files into a folder beside their places first, then rename: a full disk changes nothing that was there.
 
     ``index``, the last of them, speaks of the others: the old one is removed before the first is replaced. Raises
-    ``UserError`` where the folder cannot be made or written.
+    ``UserError`` where the folder cannot be made or written, and where a folder lies in a file's place.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".publish-", dir=folder) as staging:
             for name, data in files.items():
                 publish_bytes(Path(staging) / name, data)
+            for name in files:  # before the first is replaced
+                if (folder / name).is_dir():
+                    raise UserError(f"{folder / name}: a folder, where a file is to be written: move it away")
             if index is not None:
                 remove(folder / index)
             for name in files:

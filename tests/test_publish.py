@@ -84,6 +84,15 @@ def test_files_together_are_all_new_or_all_old_where_the_disk_is_full(
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == new
 
 
+def test_a_folder_in_a_file_s_place_leaves_all_as_they_were(tmp_path: Path) -> None:
+    old = {"a": b"old", "index": b"old"}
+    publish_together(tmp_path, old, "index")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UserError, match=r"/b: a folder, where a file is to be written"):
+        publish_together(tmp_path, {"a": b"new", "b": b"new", "index": b"new"}, "index")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == old
+
+
 def test_an_index_does_not_outlive_what_it_speaks_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish_together(tmp_path, {"a": b"old", "b": b"old", "index": b"old"}, "index")
     replace = Path.replace
