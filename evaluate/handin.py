@@ -1,6 +1,7 @@
 """The course's hand-in: one ZIP of the report and the source, after a look at everything that a hand-in needs."""
 
 import io
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ SOURCE = (
     *("Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", ".gitignore"),
     *("requirements.txt", "requirements-dev.txt", "requirements-bench.txt"),
 )
+UNZIPPABLE = re.compile(r"[\x00-\x1f\ud800-\udfff]")  # in a name: line breaks and the like, bytes that are no UTF-8
 FIGURES = ("accuracy.png", *(f"confusion_{arch}.png" for arch in ARCHS))
 
 
@@ -47,8 +49,9 @@ def handin(command: Handin) -> Path:
         raise UserError(
             f"nothing was written: {len(missing)} thing(s) missing, listed above (--incomplete writes anyway)"
         )
+    source = source_files(ROOT)
     report = paper(Paper(command.student_id, command.name, command.words, command.artifacts, command.fonts))
-    files = {f"{stem}/report.pdf": report} | {f"{stem}/source/{name}": ROOT / name for name in source_files(ROOT)}
+    files = {f"{stem}/report.pdf": report} | {f"{stem}/source/{name}": ROOT / name for name in source}
     publish_bytes(command.out / f"{stem}.zip", _zip(files))
     print(f"{command.out / f'{stem}.zip'}  ({len(files)} files)")
     return command.out / f"{stem}.zip"
@@ -73,12 +76,21 @@ def find_missing(words: Path, artifacts: Path) -> list[str]:
 
 
 def source_files(root: Path) -> list[str]:
-    """The source's files below ``root``, sorted, without caches and hidden files of tools."""
+    """The source's files below ``root``, sorted, without caches and hidden files of tools.
+
+    Raises ``UserError`` for a name with line breaks, or that is not UTF-8: out of a ZIP it comes as another, or not.
+    """
     found = []
     for name in SOURCE:
         top = root / name
         found += [top] if top.is_file() else [path for path in top.rglob("*") if _is_source(path, top)]
-    return sorted(path.relative_to(root).as_posix() for path in found if not path.is_symlink())
+    names = sorted(path.relative_to(root).as_posix() for path in found if not path.is_symlink())
+    for name in names:
+        if UNZIPPABLE.search(name):
+            raise UserError(
+                f"{name!a}: a file of the source has a name that no ZIP can hold: rename it, or move it away"
+            )
+    return names
 
 
 def _is_source(path: Path, top: Path) -> bool:

@@ -1,6 +1,7 @@
 """The hand-in: what it holds, and what it says is missing before anything is written."""
 
 import io
+import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from finished_report import artifacts, words
 
+import evaluate.handin
 from contract.errors import UserError
 from evaluate.handin import SOURCE, Handin, _zip, find_missing, handin, source_files
 from evaluate.report_record import ARCHS
@@ -107,6 +109,18 @@ def test_hidden_files_and_caches_are_no_source(tmp_path: Path) -> None:
             (tmp_path / name).mkdir()
     (tmp_path / "docs" / "elsewhere").symlink_to(tmp_path / "a.md")
     assert source_files(tmp_path) == sorted(kept)
+
+
+@pytest.mark.parametrize("name", [b"Bild\xe4.png", b"two\nlines.md"])
+def test_a_name_that_no_zip_can_hold_is_refused_before_anything_is_made(
+    command: Handin, name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "root" / "docs").mkdir(parents=True)
+    (tmp_path / "root" / "docs" / os.fsdecode(name)).touch()
+    monkeypatch.setattr(evaluate.handin, "ROOT", tmp_path / "root")
+    with pytest.raises(UserError, match=r"^'docs/.*: a file of the source has a name that no ZIP can hold"):
+        handin(command)
+    assert not (command.artifacts / "report" / "report.pdf").exists()
 
 
 def test_entries_are_sorted_and_the_script_of_ci_alone_can_be_run(tmp_path: Path) -> None:
