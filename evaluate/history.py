@@ -2,12 +2,14 @@
 
 import csv
 import io
-import math
+from itertools import pairwise
 from pathlib import Path
 
 from contract.errors import UserError
 from contract.files import read_text
 from evaluate.report_record import EpochAccuracy
+
+LAST = 1e9  # no training has as many epochs
 
 
 def read_history(path: Path) -> tuple[EpochAccuracy, ...]:
@@ -41,8 +43,15 @@ def _read_rows(path: Path) -> list[dict[str, float]]:
     try:
         found = list(csv.DictReader(io.StringIO(text)))
         rows = [{name: float(row[name]) for name in names if name in row} for row in found]
-        if rows and all(math.isfinite(row[name]) for row in rows for name in names[:3]):
+        shares = [row[name] for row in rows for name in names[1:3]]
+        if rows and _are_epochs([row["epoch"] for row in rows]) and all(0 <= share <= 1 for share in shares):
             return rows
     except (KeyError, TypeError, ValueError, csv.Error):
         pass
     raise UserError(f"{path}: not a history of training (epoch, train_accuracy, valid_accuracy)")
+
+
+def _are_epochs(found: list[float]) -> bool:
+    """Whole numbers from 1 on, each above the last one; NaN is none."""
+    rising = all(before < after for before, after in pairwise([0.0, *found]))
+    return rising and all(epoch.is_integer() and epoch < LAST for epoch in found)

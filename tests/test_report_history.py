@@ -37,6 +37,11 @@ def test_rows_are_read_as_accuracy_by_epoch(tmp_path: Path) -> None:
         HEADER + "1,1,0.5,0.6,nan,48\n",
         HEADER + "1,1,text,0.6,0.9,48\n",
         HEADER + "1,1\n",
+        HEADER + "1,1,50,0.6,90,48\n",  # per cent
+        HEADER + "1.5,1,0.5,0.6,0.9,48\n",
+        HEADER + "0,1,0.5,0.6,0.9,48\n",
+        HEADER + "1e300,1,0.5,0.6,0.9,48\n",
+        HEADER + "1,1,0.5,0.6,0.9,48\n" * 2,  # an epoch twice
         UNCLOSED,
     ],
 )
