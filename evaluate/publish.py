@@ -48,6 +48,7 @@ def publish(command: Publish) -> Path:
         raise UserError(
             f"{report}: has no {', '.join(missing)}: nothing was written (train, export and evaluate, or --incomplete)"
         )
+    _refuse_shared_names(record, report)
     _refuse_stale(record, command.artifacts)
     files = _figures(record, report) | _histories(record, command.artifacts)
     for name in record.networks:
@@ -56,6 +57,15 @@ def publish(command: Publish) -> Path:
     _swap(files, command.out)
     print(f"{command.out}: {len(files)} files; {record.dataset.name}, split by {record.dataset.split_by}")
     return command.out
+
+
+def _refuse_shared_names(record: ReportRecord, report: Path) -> None:
+    """A split's files are called by its name, so one called "history" would lose those of another kind."""
+    shared = sorted({split for network in record.networks.values() for split in network.unlabelled} & {*KINDS})
+    if shared:
+        raise UserError(
+            f"{report}: its split {shared[0]!r} is called as files of another kind are: nothing was written"
+        )
 
 
 def _refuse_stale(record: ReportRecord, artifacts: Path) -> None:

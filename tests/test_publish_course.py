@@ -81,6 +81,14 @@ def test_a_folder_in_the_place_of_an_older_file_is_named(artifacts: Path, tmp_pa
         publish(Publish(artifacts, tmp_path / "course"))
 
 
+@pytest.mark.parametrize("split", ["predictions", "submission", "history"])
+def test_a_split_whose_files_would_replace_others_is_refused(tmp_path: Path, split: str) -> None:
+    write_report(tmp_path / "artifacts", splits=("test", split))
+    with pytest.raises(UserError, match=rf"its split '{split}' is called as files of another kind are"):
+        publish(Publish(tmp_path / "artifacts", tmp_path / "course"))
+    assert not (tmp_path / "course").exists()
+
+
 def test_a_missing_column_is_named_and_nothing_is_written(artifacts: Path, tmp_path: Path) -> None:
     write_report(artifacts, ("resnet18", "resnet50", "ensemble"))
     with pytest.raises(UserError, match="has no resnet152, baseline: nothing was written"):
