@@ -18,6 +18,8 @@ from evaluate.cell_image import SUFFIXES, read_cell
 from evaluate.classify import Classified, Networks, Opinion, classify
 from evaluate.pretrained import open_or_pretrained
 
+LONGEST_STEM = 200  # bytes
+
 
 @dataclass(frozen=True)
 class Demo:
@@ -44,7 +46,7 @@ def demo(command: Demo) -> list[Path]:
     for number, path in enumerate(tqdm(paths, unit="cell", leave=False, disable=None)):
         found[path] = classify(read_cell(path), networks, str(path))
         if command.pictures:
-            pictures.append(command.artifacts / "demo" / f"{number:02d}-{path.stem}.png")
+            pictures.append(command.artifacts / "demo" / f"{number:02d}-{_short(path.stem)}.png")
             _draw(path, found[path], networks, pictures[-1])
     console = Console(width=max(100, Console().width))
     console.print(_table(found, networks, opened))
@@ -61,6 +63,12 @@ def demo(command: Demo) -> list[Path]:
 def shown(name: str | Path) -> str:
     """A file's name as text: bytes that are no UTF-8 can neither be printed nor drawn."""
     return os.fsencode(name).decode(errors="replace")
+
+
+def _short(stem: str) -> str:
+    """As much of an image's name as leaves room for what a picture's has more: file systems take 255 bytes."""
+    data = os.fsencode(stem)
+    return stem if len(data) <= LONGEST_STEM else data[:LONGEST_STEM].decode(errors="ignore")
 
 
 def find_images(given: tuple[Path, ...]) -> list[Path]:

@@ -49,6 +49,16 @@ def test_an_image_may_have_any_name(
     assert name.decode(errors="replace").split(".")[0].split()[0] in capfd.readouterr().out
 
 
+def test_a_picture_s_name_leaves_out_what_an_image_s_has_too_much(
+    exported: Path, shards: Path, synthetic_data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{'é' * 120}.bmp"  # 244 bytes; its picture's would have more than the 255 of a file system
+    shutil.copy(synthetic_data / "synthetic" / "valid" / "1.bmp", path)
+    shutil.copytree(exported / "resnet18", tmp_path / "networks" / "resnet18")
+    (picture,) = demo(Demo((path,), tmp_path / "networks", (shards,), device="cpu"))
+    assert (picture.is_file(), picture.name) == (True, f"00-{'é' * 100}.png")
+
+
 def test_brackets_in_the_name_of_the_cells_are_no_markup(
     card: ModelCard, shards: Path, synthetic_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
