@@ -100,14 +100,14 @@ def _load(run: Run) -> bool:
     load_weights(run.ema.model, state, path, "ema")
     try:
         run.ema.updates = int(state["ema_updates"])
-        run.optimizer.load_state_dict(state["optimizer"])
+        _load_optimizer(run.optimizer, state["optimizer"])
         if run.head is not None:
             load_weights(run.head.subjects, state, path, "subject_head")
         if run.people is not None:
             run.people.weights.copy_(state["people"])
-        run.history = [Epoch(**row) for row in state["history"]]
+        run.history = _history_of(state["history"])
         run.phase = _phase_of(run, state["phase"]) if state["phase"] else None
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UserError(f"{path}: cannot be resumed ({type(error).__name__}): --force trains anew") from None
     _check_best(run)
     return bool(run.config.cycles > _cycles(card))
@@ -138,10 +138,38 @@ def _cycles(card: ModelCard) -> Any:
     return card.training.get("cycles", 1)  # a run of before there were cycles had one
 
 
+def _load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """What every step carries over; what it is set to (but for the rate, which a history tells) is the run's own.
+
+    Raises ``ValueError`` for a state of another shape than its weights: a fused step would read beyond its end.
+    """
+    own = [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in optimizer.param_groups]
+    optimizer.load_state_dict(saved)
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update(settings, lr=float(group["lr"]))
+    for weights, carried in optimizer.state.items():
+        for name, value in carried.items():
+            if value.shape != (() if name == "step" else weights.shape):
+                raise ValueError(f"{name} does not fit its weights")
+
+
+def _history_of(saved: list[dict[str, Any]]) -> list[Epoch]:
+    """The rows of all epochs from the first on; raises ``ValueError`` where one is missing or a value is no number."""
+    history = [Epoch(**row) for row in saved]
+    for number, row in enumerate(history, start=1):
+        numbers = [float(value) for value in vars(row).values() if isinstance(value, int | float)]
+        if len(numbers) < len(vars(row)) or row.epoch != number or not isinstance(row.size, int):
+            raise ValueError(f"no row of epoch {number}")
+    return history
+
+
 def _phase_of(run: Run, saved: dict[str, Any]) -> Phase:
-    """What all processes had summed up goes on in the first one."""
-    phase = run.new_phase(saved["epoch"])
-    phase.step, phase.checked, phase.seconds = saved["step"], saved["step"], saved["seconds"]
+    """What all processes had summed up goes on in the first one; raises ``ValueError`` for what no run came to."""
+    phase = run.new_phase(len(run.history) + 1)
+    phase.step = phase.checked = int(saved["step"])
+    phase.seconds = float(saved["seconds"])
+    if saved["epoch"] != phase.epoch or saved["step"] != phase.step or not 0 <= phase.step <= run.steps:
+        raise ValueError(f"no step {saved['step']} of epoch {saved['epoch']}")
     if run.processes.first:
         phase.losses.copy_(torch.as_tensor(saved["losses"]) * run.processes.ranks)
         phase.correct.copy_(torch.as_tensor(saved["correct"]))
