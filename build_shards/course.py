@@ -16,7 +16,7 @@ from contract.manifest import Submission
 
 TEST_CSV = re.compile(r"(?P<name>[A-Za-z0-9_-]+)_test\.csv")
 NETWORK_CSV = re.compile(r"resnet_(18|50|152)")
-RESERVED = ("train", "valid", "test")
+RESERVED = ("train", "valid", "test")  # in any case: to some file systems train-000000.tar is Train-000000.tar
 LONGEST_NAME = 80  # characters of a split: with number and extension, members of a tar have up to 100
 
 
@@ -59,7 +59,7 @@ def _read_submissions(folder: Path) -> list[Submission]:
     submissions: list[Submission] = []
     for csv in sorted(folder.glob("*_test.csv")):
         match = TEST_CSV.fullmatch(csv.name)
-        if match is None or match["name"] in RESERVED or len(match["name"]) > LONGEST_NAME:
+        if match is None or match["name"].lower() in RESERVED or len(match["name"]) > LONGEST_NAME:
             raise UserError(
                 f"{csv}: a split cannot be called {csv.name.removesuffix('_test.csv')!r}: up to {LONGEST_NAME} "
                 f"letters, digits, - and _, and neither of {', '.join(RESERVED)}"
@@ -69,9 +69,10 @@ def _read_submissions(folder: Path) -> list[Submission]:
         ids = tuple(_read_csv(csv, ("Path",))["Path"])
         for line, path in enumerate(ids, start=2):
             cell_file(folder, path, f"{csv}, line {line}")
-        if name in (submission.name for submission in submissions):
+        if name.lower() in (submission.name.lower() for submission in submissions):
             raise UserError(
-                f"{csv}: a second test CSV for {name}: resnet_18_test.csv and resnet18_test.csv are one name"
+                f"{csv}: a second test CSV for {name}: resnet_18_test.csv and resnet18_test.csv are one name, and so "
+                "are A_test.csv and a_test.csv"
             )
         submissions.append(Submission(name, split, ids))
     return submissions
@@ -86,6 +87,9 @@ def _read_subjects(folder: Path) -> tuple[dict[str, str], tuple[tuple[str, str],
     if not csv.exists() and not csv.is_symlink():  # a link to nowhere is a mistake, not a dataset without subjects
         return {}, ()
     table = _read_csv(csv, ("Path", "subject"))
+    for line, subject in enumerate(table["subject"], start=2):
+        if subject != subject.strip():  # it would be another person than the one without the blank
+            raise UserError(f"{csv}, line {line}: the subject {subject!r} begins or ends with a blank")
     subjects = zip(map(_normal, table["Path"]), table["subject"], strict=True)
     stated: list[tuple[str, str]] = []
     if "original" in table.columns:
@@ -120,6 +124,9 @@ def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise UserError(f"{path}: the column {missing[0]!r} is missing; it has {', '.join(map(str, table.columns))}")
+    twice = [column for column in columns if f"{column}.1" in table.columns]  # as pandas calls a second one
+    if twice:
+        raise UserError(f"{path}: the column {twice[0]!r} stands there twice")
     if table.empty:
         raise UserError(f"{path}: empty: it has a header and no rows")
     paths = table["Path"].map(_normal)
@@ -140,8 +147,10 @@ def _refuse_shared_paths(cells: list[Cell]) -> None:
 def _name(folder: Path) -> str:
     """The dataset's name from an optional dataset.json (``{"name": ...}``), else the folder's."""
     path = folder / "dataset.json"
-    if not path.is_file():
+    if not path.exists() and not path.is_symlink():  # a link to nowhere is a mistake here, too
         return folder.resolve().name
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
     text = read_text(path)
     try:
         name = json.loads(text)["name"]
