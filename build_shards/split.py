@@ -59,8 +59,7 @@ def split_dataset(dataset: Dataset, choice: SplitChoice, people: FindPeople) -> 
     pool = [cell for cell in dataset.cells if _moves(dataset, cell)]
     groups = {cell.source: _group(cell, by, identities) for cell in pool}
     shares = _shares(dataset, pool, choice)
-    if by != "image":
-        _refuse_few(dataset.name, pool, groups, len(shares), choice)
+    _refuse_few(dataset.name, pool, groups, len(shares), choice, by)
     part_of = deal_cells(list(groups.values()), [c.label for c in pool], list(shares.values()), choice.seed)
     names_of_parts = list(shares)
     placed = [replace(cell, split=names_of_parts[part_of[groups[cell.source]]]) for cell in pool]
@@ -158,13 +157,17 @@ def _shares(dataset: Dataset, pool: Sequence[Cell], choice: SplitChoice) -> dict
     return {split: sum(c.split == split for c in pool) / len(pool) for split in ("train", "valid")}
 
 
-def _refuse_few(name: str, pool: Sequence[Cell], groups: Mapping[str, str], parts: int, choice: SplitChoice) -> None:
-    """Every part needs cells of both classes from people of its own."""
+def _refuse_few(
+    name: str, pool: Sequence[Cell], groups: Mapping[str, str], parts: int, choice: SplitChoice, by: SplitBy
+) -> None:
+    """Every part needs cells of both classes: from people of its own, unless single images are dealt."""
     asked = f"--folds {choice.folds}" if choice.folds else f"--split {choice.by}"
     for label, what in enumerate(("normal cells", "blasts")):
         people = sorted({groups[cell.source] for cell in pool if cell.label == label})
         if len(people) < parts:
+            found = f"the {what} of {name} come from {len(people)} people ({', '.join(people) or 'none'})"
+            found = f"{name} has {len(people)} {what}" if by == "image" else found
             raise UserError(
-                f"{asked}: the {what} of {name} come from {len(people)} people ({', '.join(people) or 'none'}), and "
-                f"{parts} parts need {parts}: choose {'fewer folds or ' if choice.folds else ''}another --split"
+                f"{asked}: {found}, and {parts} parts need {parts}: "
+                f"choose {'fewer folds or ' if choice.folds else ''}another --split"
             )

@@ -99,6 +99,13 @@ def test_as_many_folds_as_people_of_a_class_hold_out_one_each(course: Path) -> N
         split(course, by="subject", folds=8, fold=1)
 
 
+def test_more_folds_than_images_of_a_class_are_refused(course: Path) -> None:
+    held = [cell for cell in split(course, by="image", folds=14, fold=14).cells if cell.split == "valid"]
+    assert sorted(str(cell.label) for cell in held) == ["0", "1"]  # of 14 normal cells, and of 14 blasts
+    with pytest.raises(UserError, match=r"^--folds 15: data has 14 normal cells, and 15 parts need 15: choose fewer"):
+        split(course, by="image", folds=15, fold=15)
+
+
 def test_the_note_names_the_fold_and_counts_cells_and_ids(archive: Path) -> None:
     after = split(archive, by="subject", folds=3, fold=2)
     cells = {side: [cell for cell in after.cells if cell.split == side] for side in ("train", "valid")}
