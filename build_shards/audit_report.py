@@ -45,7 +45,7 @@ def telling(audit: Audit, most: int = 24) -> tuple[Twin, ...]:
 
 def print_audit(audit: Audit) -> None:
     """Print the audit as tables."""
-    console = Console(width=max(100, Console().width))
+    console = Console(width=max(100, Console().width), markup=False, emoji=False)  # brackets and colons are of names
     console.print(_split_table(audit))
     if audit.links:
         console.print(_link_table(audit))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,8 +17,9 @@ from build_shards.stain_target import fit_recipe
 from contract.errors import UserError
 from contract.manifest import CLASSES
 from contract.publish import publish_bytes
-from contract.recipe import Recipe
+from contract.recipe import MAXIMUM_SIZE, MINIMUM_SIZE, Recipe
 
+matplotlib.rcParams["text.parse_math"] = False  # a $ in a name is a $
 COLOURS = ("#0072B2", "#D55E00")  # normal, blast: blue and orange
 SHOWN = 6  # cells of each class on the sheet
 MEASURED = 100  # cells of each class in the distributions
@@ -69,8 +71,9 @@ def _draw_column(panels: NDArray[np.object_], cell: Cell, recipe: Recipe) -> Non
 
 
 def _normalised(raw: Image, recipe: Recipe, cell: Cell) -> Image:
-    """The whole frame with the recipe's stain, at its own size."""
-    return preprocess(raw, replace(recipe, crop="none", size=min(max(raw.shape), 1024)), str(cell.file)).image
+    """The whole frame with the recipe's stain, at its own size as far as a recipe may have it."""
+    size = min(max(*raw.shape, MINIMUM_SIZE), MAXIMUM_SIZE)
+    return preprocess(raw, replace(recipe, crop="none", size=size), str(cell.file)).image
 
 
 def _draw_distributions(panels: list[Axes], cells: list[list[Cell]], recipe: Recipe) -> None:

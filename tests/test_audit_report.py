@@ -1,5 +1,6 @@
 """What an audit says on the terminal, which pairs it shows to the eye, and how a pair is drawn."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from build_shards.audit import Audit, Outlier, SplitAudit, Twin
-from build_shards.audit_figure import IDENTICAL, NEAR, _draw_pair
+from build_shards.audit_figure import IDENTICAL, NEAR, _draw_pair, draw_twins
 from build_shards.audit_report import print_audit, telling
 from build_shards.people import Link
 from build_shards.synthetic import draw_cell
@@ -95,3 +96,14 @@ def test_a_pair_is_drawn_side_by_side_the_first_turned_onto_the_second(
     how = {0: "identical files", 1: "r = 0.912, turned 90°", 3: "r = 0.912, turned 270°"}[turns]
     assert axes.get_xlabel() == f"{how}\n1.bmp | 2.bmp"
     assert axes.xaxis.label.get_color() == (IDENTICAL if turns == 0 else NEAR)
+
+
+def test_brackets_and_colons_of_a_name_are_told_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    named = dataclasses.replace(audit_of(), dataset="cells [/of] [bold]:warning:", identities=(("[/A]", "[red]B"),))
+    lines = said(named, capsys)
+    assert "cells [/of] [bold]:warning:: splits" in lines
+    assert "one person: [/A] = [red]B" in lines
+
+
+def test_a_dollar_in_a_title_is_a_dollar() -> None:
+    assert draw_twins((), {}, r"cells for $\x$: 0 twins").startswith(b"\x89PNG")

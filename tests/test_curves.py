@@ -75,3 +75,8 @@ def test_curves_are_percent_of_the_training_and_of_the_testing_phase() -> None:
     assert list(valid.get_ydata()) == pytest.approx([50.5, 51, 51.5, 52])
     assert (train.get_linestyle(), valid.get_linestyle()) == ("--", "-")
     assert valid.get_label() == "resnet18 testing phase (valid, max 52.0)"
+
+
+def test_a_dollar_in_the_name_of_a_dataset_is_a_dollar(tmp_path: Path) -> None:
+    draw_run(history(1, 0.5), tmp_path / "accuracy.png", "resnet18", r"cells for $\x$")
+    assert pixels_of(tmp_path / "accuracy.png").shape == (750, 1200, 3)

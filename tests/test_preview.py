@@ -69,3 +69,14 @@ def test_distributions_are_of_cells_before_and_after_in_the_colour_of_their_clas
         places = [bar.get_x() for bar in bars]
         assert places == pytest.approx([np.floor(_density(after)[channel] * 20) / 20] * 2)
         assert [to_hex(bar.get_facecolor()).upper() for bar in bars] == list(COLOURS)
+
+
+def test_a_cell_smaller_than_a_stored_image_may_be_is_drawn_and_a_dollar_is_a_dollar(
+    tmp_path: Path, write_image
+) -> None:
+    image = np.zeros((20, 24, 3), np.uint8)
+    image[4:16, 4:16] = (90, 40, 120)
+    panels = Figure().subplots(3)
+    _draw_column(panels, Cell(write_image(tmp_path / "1.bmp", image), r"$\x$", "train", 0, "$^$"), Recipe(size=40))
+    assert [panel.get_images()[0].get_array().shape[:2] for panel in panels] == [(20, 24), (33, 33), (40, 40)]
+    assert not panels[0].title.get_parse_math()
