@@ -18,6 +18,8 @@ from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.recipe import Recipe
 
+MOST_WORKERS = 1024  # a system's semaphores do not count as far as Python's integers do
+
 
 @dataclass(frozen=True)
 class Build:
@@ -112,6 +114,7 @@ def main() -> None:
     command: Build | Audit | Preview | Verify | Synthetic = tyro.cli(
         Command, prog="python -m build_shards", description="BMPs and CSVs -> WebDataset shards."
     )
+    _refuse_workers(getattr(command, "workers", 1))
     match command:
         case Build():
             _build(command)
@@ -124,6 +127,11 @@ def main() -> None:
         case Synthetic():
             write_synthetic(command.data, command.cells, command.seed)
             print(f"{command.cells} synthetic cells in {command.data}")
+
+
+def _refuse_workers(workers: int) -> None:
+    if not 0 <= workers <= MOST_WORKERS:
+        raise UserError(f"--workers {workers}: must be between 0 and {MOST_WORKERS}")
 
 
 def _preview(command: Preview) -> None:

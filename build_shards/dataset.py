@@ -43,6 +43,10 @@ class Dataset:
     fold: int = 0  # 1 to ``folds``: the one that is "valid"
     identities: dict[str, str] = field(default_factory=dict)  # of every subject id, where the split is by identity
 
+    def __post_init__(self) -> None:
+        if self.name.encode(errors="replace").decode() != self.name:  # no manifest could hold it
+            raise UserError(f"the dataset's name {self.name!r} is not UTF-8: rename its folder, or change dataset.json")
+
     @property
     def digest(self) -> str:
         """SHA-256 over split, path, label, subject and file size of every cell, submissions and kind of split."""

@@ -1,6 +1,5 @@
 """Which cell goes into which shard, under which key: decided by the dataset alone, before anything is written."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -34,7 +33,7 @@ def _plan_split(dataset: Dataset, split: str, multiple_of: int) -> Iterator[Shar
     So class proportions differ by at most one sample between shards, and neighbours in a shard are strangers.
     """
     cells = [(f"{split}-{i:06d}", c) for i, c in enumerate(c for c in dataset.cells if c.split == split)]
-    shards = math.ceil(len(cells) / SAMPLES_PER_SHARD / multiple_of) * multiple_of
+    shards = -(-len(cells) // (SAMPLES_PER_SHARD * multiple_of)) * multiple_of
     if shards > len(cells):
         raise UserError(f"--shards-multiple-of {multiple_of}: the split {split!r} has only {len(cells)} cells")
     dealt = sorted(cells, key=lambda item: (str(item[1].label), item[1].scatter))

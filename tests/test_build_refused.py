@@ -117,6 +117,22 @@ def test_a_flag_out_of_bounds_ends_in_one_line(refused: Refused, write_course, f
     assert f"{flags[0].removeprefix('--')} {flags[1]}: must be between 33 and" in refused(write_course(), *flags)
 
 
+@pytest.mark.parametrize("workers", ["-1", "1025", "9" * 12])
+def test_a_number_of_workers_that_no_machine_has_ends_in_one_line(refused: Refused, write_course, workers: str):
+    assert f"--workers {workers}: must be between 0 and 1024" in refused(write_course(), "--workers", workers)
+
+
+def test_more_shards_than_floats_count_end_in_one_line(refused: Refused, write_course):
+    assert "the split 'train' has only 3 cells" in refused(write_course(), "--shards-multiple-of", "1" + "0" * 400)
+
+
+def test_a_name_that_is_not_utf_8_ends_in_one_line(refused: Refused, write_course):
+    assert "name 'd\\udcff' is not UTF-8" in refused(write_course(), "--name", "d\udcff")
+    data = write_course()
+    (data / "dataset.json").write_text('{"name": "\\ud800"}')
+    assert "name '\\ud800' is not UTF-8" in refused(data)
+
+
 @pytest.mark.parametrize(
     ("flags", "rule"),
     [

@@ -47,6 +47,8 @@ NAN = float("nan")
         ("sharpen", -0.1),
         ("jpeg", 2.0),
         ("erode", -1),
+        ("erode", 1025),
+        ("epochs", 10**30),
         ("cycles", 0),
         ("cycles", 17),
         ("teacher_share", -0.1),

@@ -69,12 +69,13 @@ class Config:
         check_seed(self.seed)
         _require(self, "above zero", lambda v: 0 < v < float("inf"), "epochs", "batch_size", "lr", "blur_sigma")
         _require(self, "between 1 and 16", lambda v: 1 <= v <= 16, "cycles")
-        _require(self, "between 0 and 1024", lambda v: 0 <= v <= 1024, "threads")
+        _require(self, "at most 1000000", lambda v: v <= 1_000_000, "epochs")  # beyond, sums of steps are no floats
+        _require(self, "between 0 and 1024", lambda v: 0 <= v <= 1024, "threads", "erode")
         shares = ("label_smoothing", "affine", "shift", "scale", "stain_gain", "blur", "sharpen", "jpeg", "erase")
         _require(self, "between 0 and 1", lambda v: 0 <= v <= 1, *shares, "teacher_share")
         _require(self, "at least 0 and below 1", lambda v: 0 <= v < 1, "ema_decay")
         amounts = ("workers", "weight_decay", "warmup_epochs", "stain_offset", "patience", "mixup", "cutmix")
-        _require(self, "0 or more", lambda v: 0 <= v < float("inf"), *amounts, "erode", "group_dro", "checkpoint_every")
+        _require(self, "0 or more", lambda v: 0 <= v < float("inf"), *amounts, "group_dro", "checkpoint_every")
         _require(self, "finite", lambda v: abs(v) < float("inf"), "subject_head")
         if self.arch == "all" and self.initial is not None:
             raise UserError(f"--arch all --initial {self.initial}: it is of one network: train that one by its name")
