@@ -1,6 +1,5 @@
 """The course layout: train.csv, valid.csv, one test CSV a network, and any further NAME_test.csv."""
 
-import json
 import re
 import warnings
 from itertools import pairwise
@@ -13,6 +12,7 @@ from build_shards.dataset import Cell, Dataset, cell_file, natural
 from contract.errors import UserError
 from contract.files import read_text
 from contract.manifest import Submission
+from contract.record import parsed
 
 TEST_CSV = re.compile(r"(?P<name>[A-Za-z0-9_-]+)_test\.csv")
 NETWORK_CSV = re.compile(r"resnet_(18|50|152)")
@@ -153,7 +153,7 @@ def _name(folder: Path) -> str:
         raise UserError(f"{path}: no such file")
     text = read_text(path)
     try:
-        name = json.loads(text)["name"]
+        name = parsed(text)["name"]
     except (ValueError, RecursionError, KeyError, TypeError):
         name = None
     if not isinstance(name, str) or not name.strip():

@@ -45,7 +45,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if self.name.encode(errors="replace").decode() != self.name:  # no manifest could hold it
-            raise UserError(f"the dataset's name {self.name!r} is not UTF-8: rename its folder, or change dataset.json")
+            raise UserError(f"the dataset's name {self.name!r} is not UTF-8: rename its folder, or give another --name")
 
     @property
     def digest(self) -> str:

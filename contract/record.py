@@ -5,6 +5,7 @@ import json
 import math
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from contract.errors import UserError
@@ -24,15 +25,20 @@ def from_json(cls: type[T], text: str, source: str, only_format: int | None = No
     these, for a record whose key ``format`` says another than ``only_format``, with what to do ``otherwise``.
     """
     try:
-        data = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
-        if "\\u" in text:  # an escape may stand for half a character, which can neither be printed nor written
-            json.dumps(data, ensure_ascii=False).encode()
+        data = parsed(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{source}: not JSON: {error}") from None
     found = data.get("format", only_format) if isinstance(data, dict) else only_format
     if only_format is not None and found != only_format:
         raise UserError(f"{source}: format {found!r}: this code reads format {only_format}: {otherwise}")
     return _read(cls, data, source)
+
+
+def parsed(text: str | bytes, **hooks: Callable[..., Any]) -> Any:
+    """As ``json.loads``; ``ValueError`` also for half a character, which JSON can escape and no file can hold."""
+    data = json.loads(text, **hooks)
+    json.dumps(data, ensure_ascii=False).encode()
+    return data
 
 
 def check_choices(record: Any) -> None:

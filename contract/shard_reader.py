@@ -5,7 +5,6 @@
 
 import hashlib
 import io
-import json
 import mmap
 import os
 import re
@@ -22,6 +21,7 @@ from contract.errors import UserError
 from contract.files import unreadable
 from contract.manifest import NAME, Manifest, Shard
 from contract.pixels import IMAGE_MEMBERS, Image, decode_pixels
+from contract.record import parsed
 
 MEMBER = re.compile(r"(?P<key>[A-Za-z0-9_-]+)\.(?P<extension>[a-z.]+)")
 
@@ -95,7 +95,7 @@ class SplitReader:
         """A sample's JSON: source path, subject, crop box, SHA-256 of the source."""
         sample = self.samples[position]
         try:
-            info = json.loads(self._bytes(sample, "json"))
+            info = parsed(self._bytes(sample, "json"))
         except (ValueError, RecursionError):  # not JSON, or nested beyond what a reader bears
             info = None
         if not isinstance(info, dict):

@@ -98,7 +98,10 @@ def test_dataset_json_gives_the_name(write_course):
     assert read_course(folder).name == "cells of a friend"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "3", "no json", '{"name": 3}', '{"name": " "}'])
+NAMELESS = ["", "[]", "{}", "3", "no json", '{"name": 3}', '{"name": " "}', r'{"name": "\ud800"}']
+
+
+@pytest.mark.parametrize("text", NAMELESS)
 def test_a_dataset_json_without_a_name_is_refused(write_course, text: str):
     folder = write_course()
     (folder / "dataset.json").write_text(text)

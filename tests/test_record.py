@@ -109,7 +109,7 @@ def test_a_value_of_another_type_is_refused_with_its_whole_path(changes: dict[st
         read(outer(**changes))
 
 
-@pytest.mark.parametrize("text", ["", "{", "{'count': 3}", "not json", "\x00"])
+@pytest.mark.parametrize("text", ["", "{", "{'count': 3}", "not json", "\x00", r'{"a": "\ud800"}', r'{"\udfff": 1}'])
 def test_text_that_is_not_json_is_refused(text: str):
     with pytest.raises(UserError, match=r"file\.json: not JSON"):
         from_json(Inner, text, "file.json")

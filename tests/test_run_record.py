@@ -97,7 +97,7 @@ def test_the_command_of_a_record_starts_the_run_anew(card: ModelCard, tmp_path: 
     assert source_digest_of(tmp_path) == "d"
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", "{}", "3"])
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", "3", pytest.param("[" * 200_000, id="deep")])
 def test_a_record_that_does_not_tell_its_cells_is_of_no_others(text: str | None, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "config.json").write_text(text)

@@ -63,6 +63,7 @@ def test_a_flipped_bit_is_found_and_the_shard_named(copy: Path) -> None:
         ("json", b"{}", "lacks"),
         ("json", b"[", "JSON object"),
         ("json", b"[" * 200_000, "JSON object"),
+        ("json", rb'{"subject": "\ud800"}', "JSON object"),
         ("json", b'{"subject": ["a"]}', "its subject is neither a text nor null"),
     ],
 )

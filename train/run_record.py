@@ -32,7 +32,7 @@ def source_digest_of(folder: Path) -> str | None:
     """The digest of the cells and splits that a run was started on; None where its config.json does not tell."""
     try:
         found = json.loads((folder / START_NAME).read_text(encoding="utf-8"))["source_digest"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return str(found)
 
