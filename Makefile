@@ -6,6 +6,11 @@ SHARDS ?= shards
 ARTIFACTS ?= artifacts
 ARCH ?= resnet18
 
+# An empty name, of a shell's variable that is not set, say, would be this folder, and ARTIFACTS/cache one beside the system's.
+ifeq (,$(and $(strip $(SHARDS)),$(strip $(ARTIFACTS))))
+$(error SHARDS and ARTIFACTS are names of folders: one of them is empty)
+endif
+
 # A name reaches what is written, so only the one that a command gives counts: WSL sets NAME to the computer's.
 ifneq (,$(findstring environment,$(origin NAME)))
 override NAME :=

@@ -44,6 +44,14 @@ def test_a_variable_reaches_the_flag_of_its_name_where_there_is_one(tmp_path: Pa
     assert after(words, "--any")[0] == "67"
 
 
+@pytest.mark.parametrize("variable", ["SHARDS=", "ARTIFACTS=", "ARTIFACTS= "])
+def test_a_folder_without_a_name_is_refused_and_not_taken_for_the_current_one(variable: str) -> None:
+    done = make("-n", "shards", "DATA=x", variable)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "SHARDS and ARTIFACTS are names of folders: one of them is empty" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("target", TAKEN)
 def test_a_variable_that_is_not_given_leaves_the_command_s_default(tmp_path: Path, target: str) -> None:
     words = given(tmp_path, target, "DATA=x", "IMAGES=a.bmp", "STUDENT_ID=1")
