@@ -111,6 +111,14 @@ def test_a_run_whose_best_weights_are_gone_is_not_gone_on_with(
     train_network(config_of(shards, artifacts, force=True))
 
 
+def test_a_history_that_is_gone_comes_back_from_the_checkpoint(artifacts: Path, shards: Path) -> None:
+    history = artifacts / "resnet18" / "history.csv"
+    before = history.read_bytes()
+    history.unlink()
+    train_network(config_of(shards, artifacts, resume=True))
+    assert history.read_bytes() == before
+
+
 def test_nor_is_one_whose_best_weights_are_of_another_run(artifacts: Path, shards: Path) -> None:
     # A forced run that is killed between its first best.pt and its first last.pt leaves this.
     best = artifacts / "resnet18" / "best.pt"

@@ -39,6 +39,8 @@ def start(run: Run) -> bool:
             raise UserError(f"{last}: a run is there already: --resume goes on with it, --force replaces it")
         grown = _load(run)
         if not grown:
+            if run.processes.first and run.history and not (run.folder / HISTORY).exists():  # of a finished run, too
+                write_history(run.folder / HISTORY, run.history)
             return not (finished(run.history, run.config) and record.is_file())
         _tell_best_of_cycles(run)
     if run.processes.first:
