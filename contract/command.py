@@ -1,6 +1,6 @@
 """Run a room's command line so that a user's mistake ends in one line, never in a traceback."""
 
-import errno
+import contextlib
 import importlib
 import io
 import os
@@ -10,7 +10,6 @@ from typing import NoReturn
 
 from contract.errors import UserError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of errors that name no file: those of standard output, above all
 ROOMS = ("contract", "build_shards", "train", "export", "evaluate")
 
 
@@ -19,9 +18,11 @@ def run_command(module: str, function: str = "main") -> None:
 
     A user's mistake is a ``UserError`` (bad input), a file that the system refuses (a name too long, a folder that may
     not be entered) or a third-party package that is not installed.
-    As shells expect, ``Ctrl-C`` exits 130, and a reader that leaves (``| head``) 141. Anything else is a defect of ours
-    and keeps its traceback.
+    As shells expect, ``Ctrl-C`` exits 130, and a reader that leaves (``| head``) 141. Output that cannot be written
+    (``> log`` on a full disk) is one line too; output that is closed (``>&-``) is written nowhere. Anything else is a
+    defect of ours and keeps its traceback.
     """
+    _open_closed()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that this terminal has no letters for is no mistake
     try:
@@ -41,38 +42,61 @@ def run_command(module: str, function: str = "main") -> None:
 
 def _end_by(error: OSError) -> NoReturn:
     """End in one line where the system refused a file that it names, or output that nobody reads or has room for."""
-    if isinstance(error, BrokenPipeError) and _nobody_reads():
-        _close_output()
-        raise SystemExit(141)
     if isinstance(error.filename, str | bytes):
         _fail(f"error: {' '.join(os.fsdecode(error.filename).split())}: {error.strerror}", 2)
-    if error.errno in FULL:
-        _close_output()
-        _fail(f"error: output: {error.strerror}", 2)
-    raise error
+    if not _is_of_output(error):
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tells of what it could not flush
+    if isinstance(error, BrokenPipeError):
+        raise SystemExit(141)
+    _fail(f"error: standard output: cannot be written: {error.strerror}", 2)
 
 
 def _run(module: str, function: str) -> None:
     try:
         getattr(importlib.import_module(module), function)()
-    except SystemExit:  # of a page of help, say
+    except SystemExit as end:  # of a page of help, say
+        if isinstance(end.__context__, BrokenPipeError):  # rich found that nobody reads, and has put that right
+            raise SystemExit(141) from None
         sys.stdout.flush()
         raise
     sys.stdout.flush()
 
 
-def _close_output() -> None:
-    """Else Python tells of what it could not flush."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _open_closed() -> None:
+    """Put nothing in the place of standard streams that are closed.
+
+    Else the next file that is opened takes their number, and all that libraries print goes into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            os.dup2(opened, number)
+            os.set_inheritable(number, True)  # by worker processes; where both are one, dup2 leaves that as it was
+            if opened != number:
+                os.close(opened)
+            file = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115  (for good)
+            setattr(sys, name, file)
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Whether it is standard output that failed: a pipe whose other end is closed, or what fails again."""
+    if isinstance(error, BrokenPipeError):
+        return _nobody_reads()
+    try:
+        print(flush=True)
+    except OSError as again:
+        return again.errno == error.errno
+    return False
 
 
 def _nobody_reads() -> bool:
-    """Whether standard output is a pipe whose other end is closed."""
     poll = select.poll()
     poll.register(sys.stdout, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))  # Linux says ERR, BSD HUP
 
 
 def _fail(line: str, status: int) -> NoReturn:
-    print(line, file=sys.stderr)
+    with contextlib.suppress(OSError):  # where that cannot be written either, the status says it
+        print(line, file=sys.stderr)
     raise SystemExit(status)

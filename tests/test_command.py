@@ -13,10 +13,11 @@ from contract.command import run_command
 
 ROOT = Path(__file__).parents[1]
 LONG, SHORT = "print('x' * 100_000)", "print('x')"
+RICH = "from rich.console import Console; Console().print('x')"
 
 
 @pytest.mark.parametrize("last", ["", "; sys.exit(0)", "; sys.exit(3)"])
-@pytest.mark.parametrize("body", [LONG, SHORT])
+@pytest.mark.parametrize("body", [LONG, SHORT, RICH])
 def test_a_reader_that_leaves_ends_a_command_without_a_word(body: str, last: str, tmp_path: Path) -> None:
     (tmp_path / "chatty.py").write_text(f"import sys\ndef main():\n    {body}{last}\n", encoding="utf-8")
     done = _run_unread(f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]", "chatty")
@@ -92,17 +93,6 @@ def test_an_error_of_the_system_that_names_no_file_is_a_defect_of_ours(monkeypat
         run_command("train.cli")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
-@pytest.mark.parametrize("body", [LONG, SHORT])
-def test_output_that_finds_no_room_is_one_line(body: str, tmp_path: Path) -> None:
-    (tmp_path / "chatty.py").write_text(f"def main():\n    {body}\n", encoding="utf-8")
-    script = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]\n"
-    script += "from contract.command import run_command\nrun_command('chatty')"
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run([sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, check=False)
-    assert (done.returncode, done.stderr) == (2, b"error: output: No space left on device\n")
-
-
 @pytest.mark.parametrize(("encoding", "name"), [("ascii", "Zellkern-\u00df"), ("utf-8:strict", "Erg\udce4nzung")])
 def test_a_name_that_the_terminal_has_no_letters_for_is_printed_escaped(
     encoding: str, name: str, tmp_path: Path
@@ -114,3 +104,45 @@ def test_a_name_that_the_terminal_has_no_letters_for_is_printed_escaped(
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=with_encoding, check=False)
     escaped = name.encode("ascii", "backslashreplace")
     assert (done.returncode, done.stdout, done.stderr) == (0, escaped + b"\n", b"")
+
+
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
+
+
+@FULL
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("body", [LONG, SHORT, RICH])
+def test_output_that_cannot_be_written_is_one_line(body: str, unbuffered: str, tmp_path: Path) -> None:
+    done = _run_redirected(">/dev/full", body, tmp_path, PYTHONUNBUFFERED=unbuffered)
+    said = b"error: standard output: cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+@FULL
+def test_another_disk_that_is_full_is_not_the_output(tmp_path: Path) -> None:
+    done = _run_redirected("", "open('/dev/full', 'w', buffering=1).write('x\\n')", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.endswith(b"OSError: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_output_that_is_closed_reaches_no_file_that_is_opened_later(closed: str, tmp_path: Path) -> None:
+    body = f"file = open({str(tmp_path / 'published')!r}, 'w'); os.write(1, b'x'); os.write(2, b'x'); print('x')"
+    done = _run_redirected(closed, f"{body}; print('x', file=sys.stderr); file.write('whole')", tmp_path)
+    assert (done.returncode, (tmp_path / "published").read_text()) == (0, "whole")
+
+
+@pytest.mark.parametrize("lost", ["2>&-", pytest.param("2>/dev/full", marks=FULL)])
+def test_a_mistake_that_cannot_be_told_has_its_status(lost: str, tmp_path: Path) -> None:
+    body = "from contract.errors import UserError; raise UserError('x.csv: a rule')"
+    done = _run_redirected(lost, body, tmp_path)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def _run_redirected(how: str, body: str, folder: Path, **variables: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a module of one line as a room's, its standard streams as the shell redirects them."""
+    (folder / "redirected.py").write_text(f"import os\nimport sys\n\n\ndef main():\n    {body}\n", encoding="utf-8")
+    script = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(folder)!r}]\n"
+    script += "from contract.command import run_command\nrun_command('redirected')"
+    command = ["sh", "-c", f'exec "$@" {how}', "sh", sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, check=False, env=os.environ | variables)
