@@ -2,10 +2,13 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import TracebackType
 from typing import TypeVar
 
@@ -39,7 +42,9 @@ class WorkerPool:
             yield from map(work, jobs)
             return
         try:
-            yield from self._pool.map(work, jobs, chunksize=chunk)
+            with _ctrl_c_held_back():
+                results = self._pool.map(work, jobs, chunksize=chunk)  # starts the processes
+            yield from results
         except BrokenProcessPool:
             raise UserError("a worker process was killed (out of memory?): nothing is kept") from None
 
@@ -48,6 +53,20 @@ def map_in_order(work: Callable[[Job], Result], jobs: Sequence[Job], workers: in
     """One round of work in a ``WorkerPool`` of its own, of at most ``workers`` processes (in this one for 1)."""
     with WorkerPool(max(1, min(workers, len(jobs)))) as pool:
         yield from pool.map_in_order(work, jobs, chunk)
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Processes that are started inside never see Ctrl-C; this one sees it at the end.
+
+    A terminal sends it to every process: each worker, also one that is still importing, would end in a traceback.
+    """
+    resource_tracker.ensure_running()  # it would let signals through again once it has started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start() -> None:

@@ -35,3 +35,17 @@ def test_a_workers_blas_has_one_thread(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
     with WorkerPool(2) as pool:
         assert list(pool.map_in_order(os.getenv, ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"])) == ["1", "1"]
+
+
+def test_ctrl_c_is_one_line_whatever_the_workers_are_at(tmp_path: Path):
+    # As a terminal sends it, to every process: the first worker that is ready does, the other one has yet to import.
+    body = "import os, signal\n\nfrom build_shards.pool import map_in_order\n\n\ndef work(number):\n    "
+    body += "if number == 0:\n        os.killpg(0, signal.SIGINT)\n\n\n"
+    body += "def main():\n    list(map_in_order(work, range(9), 2))\n"
+    (tmp_path / "stopped.py").write_text(body, encoding="utf-8")
+    paths = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]"
+    code = f"{paths}; from contract.command import run_command; run_command('stopped')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, start_new_session=True
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
