@@ -5,7 +5,11 @@ import importlib
 import io
 import os
 import select
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from types import ModuleType
 from typing import NoReturn
 
 from contract.errors import UserError
@@ -54,13 +58,41 @@ def _end_by(error: OSError) -> NoReturn:
 
 def _run(module: str, function: str) -> None:
     try:
-        getattr(importlib.import_module(module), function)()
+        getattr(imported(module), function)()
     except SystemExit as end:  # of a page of help, say
         if isinstance(end.__context__, BrokenPipeError):  # rich found that nobody reads, and has put that right
             raise SystemExit(141) from None
         sys.stdout.flush()
         raise
     sys.stdout.flush()
+
+
+def imported(module: str) -> ModuleType:
+    """Import ``module``; Ctrl-C ends the process meanwhile, at once and with the same line and status as later.
+
+    Imports of large packages take seconds and catch what they should not: one that swallows Ctrl-C goes on half made.
+    """
+    with _ended_by_ctrl_c():
+        return importlib.import_module(module)
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    of_python = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so where Ctrl-C is ignored (nohup)
+    if not of_python or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _end_at_once)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_at_once(*_: object) -> NoReturn:
+    with contextlib.suppress(OSError):
+        os.write(2, b"interrupted\n")
+    os._exit(130)
 
 
 def _open_closed() -> None:

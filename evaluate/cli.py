@@ -1,10 +1,11 @@
 """The command line of this room: `python -m evaluate COMMAND`; `--help` lists the commands."""
 
 import sys
-from importlib import import_module
 from typing import Annotated, Any, Union
 
 import tyro
+
+from contract.command import imported
 
 # Of each command: its module, its configuration, its function. Only the module of the command that is asked for is
 # imported: scikit-learn and matplotlib take seconds to import, and not every command needs them.
@@ -42,12 +43,12 @@ def main_run() -> None:
 
 def _kind(name: str) -> Any:
     module, configuration, _ = COMMANDS[name]
-    return getattr(import_module(module), configuration)
+    return getattr(imported(module), configuration)
 
 
 def _run(name: str, configuration: Any) -> None:
     module, _, function = COMMANDS[name]
-    getattr(import_module(module), function)(configuration)
+    getattr(imported(module), function)(configuration)
     if name == "run":
         from evaluate.summary import Summary, print_summary
 

@@ -139,6 +139,20 @@ def test_a_mistake_that_cannot_be_told_has_its_status(lost: str, tmp_path: Path)
     assert (done.returncode, done.stdout) == (2, b"")
 
 
+def test_ctrl_c_ends_an_import_that_would_swallow_it(tmp_path: Path) -> None:
+    text = "import os, signal\n\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    pass\n"
+    (tmp_path / "swallows.py").write_text(text, encoding="utf-8")
+    done = _run_redirected("", "from contract.command import imported; imported('swallows')", tmp_path)
+    assert (done.returncode, done.stderr) == (130, b"interrupted\n")
+
+
+def test_ctrl_c_that_is_ignored_stays_so_during_an_import(tmp_path: Path) -> None:
+    (tmp_path / "goes_on.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)\n", encoding="utf-8")
+    body = "signal.signal(signal.SIGINT, signal.SIG_IGN); imported('goes_on'); print('done')"
+    done = _run_redirected("", f"import signal; from contract.command import imported; {body}", tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"done\n")
+
+
 def _run_redirected(how: str, body: str, folder: Path, **variables: str) -> "subprocess.CompletedProcess[bytes]":
     """Run a module of one line as a room's, its standard streams as the shell redirects them."""
     (folder / "redirected.py").write_text(f"import os\nimport sys\n\n\ndef main():\n    {body}\n", encoding="utf-8")
