@@ -115,6 +115,8 @@ def _is_of_output(error: OSError) -> bool:
     """Whether it is standard output that failed: a pipe whose other end is closed, or what fails again."""
     if isinstance(error, BrokenPipeError):
         return _nobody_reads()
+    if error.filename is not None:
+        return False
     try:
         print(flush=True)
     except OSError as again:

@@ -61,3 +61,9 @@ def test_a_changed_shard_is_refused(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train-000000\.tar"):
         run(Config(shards=(folder,), artifacts=tmp_path / "out", resamples=100))
     assert not (tmp_path / "out").exists()
+
+
+def test_what_an_older_run_left_and_cannot_be_removed_is_named(shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "baseline" / "predictions_old.csv").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"predictions_old\.csv: cannot be removed: "):
+        run(Config(shards=(shards,), artifacts=tmp_path, resamples=100))

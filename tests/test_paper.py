@@ -2,6 +2,8 @@
 
 import io
 import os
+import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -169,3 +171,22 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 def test_what_is_no_student_id_is_refused(student_id: str) -> None:
     with pytest.raises(UserError, match="STUDENT_ID"):
         handin_stem(student_id, "Ada Lovelace")
+
+
+@pytest.mark.parametrize("bytes_each", [0, 60])  # 0: the folder is gone; 60: room for a part of a picture
+def test_temporary_files_that_cannot_be_written_are_one_line(
+    artifacts: Path, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_each: int
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path if bytes_each else tmp_path / "gone"))
+    before, (soft, hard) = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_each or soft, hard))
+        with pytest.raises(
+            UserError, match=r"^report\.pdf: cannot be typeset in a temporary folder \(TMPDIR\): (File|No) "
+        ):
+            paper(Paper("0123456", "Ada Lovelace", words, artifacts))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert not list(tmp_path.glob("leukoshard-paper-*"))
+    assert not (artifacts / "report" / "report.pdf").exists()

@@ -24,7 +24,7 @@ from contract.baseline import CARD, FORMAT, NAME, BaselineCard, predictions_name
 from contract.bootstrap import RESAMPLES
 from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
-from contract.publish import publish_text, text_sha256
+from contract.publish import publish_text, remove, text_sha256
 from contract.record import to_json
 from contract.seed import check_seed
 from contract.shard_reader import SplitReader
@@ -152,7 +152,7 @@ def _publish(out: Path, record: Record, manifest: Manifest, splits: dict[str, Sc
         publish_text(out / name, text)
     for old in (*out.glob("predictions_*.csv"), *out.glob("submission_*.csv")):
         if old.name not in written:
-            old.unlink()
+            remove(old)
 
 
 def summary(record: Record) -> list[str]:
