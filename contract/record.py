@@ -5,7 +5,6 @@ import json
 import math
 import types
 import typing
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from contract.errors import UserError
@@ -34,7 +33,7 @@ def from_json(cls: type[T], text: str, source: str, only_format: int | None = No
     return _read(cls, data, source)
 
 
-def parsed(text: str | bytes, **hooks: Callable[..., Any]) -> Any:
+def parsed(text: str | bytes, **hooks: Any) -> Any:
     """As ``json.loads``; ``ValueError`` also for half a character, which JSON can escape and no file can hold."""
     data = json.loads(text, **hooks)
     json.dumps(data, ensure_ascii=False).encode()
