@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import select
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import NoReturn
 
 from contract.errors import UserError
 
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # in a file's name, say: they steer a terminal
 ROOMS = ("contract", "build_shards", "train", "export", "evaluate")
 
 
@@ -132,5 +134,5 @@ def _nobody_reads() -> bool:
 
 def _fail(line: str, status: int) -> NoReturn:
     with contextlib.suppress(OSError):  # where that cannot be written either, the status says it
-        print(line, file=sys.stderr)
+        print(CONTROLS.sub("\ufffd", line), file=sys.stderr)
     raise SystemExit(status)

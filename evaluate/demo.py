@@ -19,6 +19,7 @@ from evaluate.classify import Classified, Networks, Opinion, classify
 from evaluate.pretrained import open_or_pretrained
 
 LONGEST_STEM = 200  # bytes
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def demo(command: Demo) -> list[Path]:
 
 
 def shown(name: str | Path) -> str:
-    """A file's name as text: bytes that are no UTF-8 can neither be printed nor drawn."""
-    return os.fsencode(name).decode(errors="replace")
+    """A file's name as text: bytes that are no UTF-8 cannot be printed or drawn, and controls steer a terminal."""
+    return CONTROLS.sub("\ufffd", os.fsencode(name).decode(errors="replace"))
 
 
 def _short(stem: str) -> str:

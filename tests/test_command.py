@@ -57,6 +57,7 @@ def _run_unread(before: str, module: str) -> "subprocess.CompletedProcess[bytes]
     ("body", "status", "said"),
     [
         ("raise UserError('x.csv: a rule\\n  of two lines')", 2, "error: x.csv: a rule of two lines\n"),
+        (r"raise UserError('\x1b[2J\x9b1m.csv: a rule')", 2, "error: \ufffd[2J\ufffd1m.csv: a rule\n"),
         ("import no_such_package.part", 2, "error: the package 'no_such_package' is not installed: run `make setup`\n"),
         ("raise KeyboardInterrupt", 130, "interrupted\n"),
         (f"open({'a' * 300!r})", 2, f"error: {'a' * 300}: File name too long\n"),

@@ -17,7 +17,7 @@ from two_networks import write_network
 from contract.errors import UserError
 from contract.model_card import ModelCard
 from evaluate.classify import Classified, Networks, Opinion
-from evaluate.demo import Demo, _draw, _table, demo, find_images
+from evaluate.demo import Demo, _draw, _table, demo, find_images, shown
 from evaluate.predictor import exported_networks
 from evaluate.unlike import Concern
 
@@ -31,9 +31,9 @@ def test_a_folder_is_taken_in_the_order_of_its_numbers_and_what_is_unlike_is_sai
         write_image(tmp_path / f"{number}.bmp", np.full((60, 60, 3), 40, np.uint8))
     (tmp_path / "notes.txt").write_text("no image")
     assert demo(Demo((tmp_path,), exported, (shards,), device="cpu", pictures=False)) == []
-    shown = capsys.readouterr().out
-    assert 0 < shown.index("9.bmp") < shown.index("10.bmp")
-    assert shown.count("no black background: 100% of the image's edge") == 2
+    printed = capsys.readouterr().out
+    assert 0 < printed.index("9.bmp") < printed.index("10.bmp")
+    assert printed.count("no black background: 100% of the image's edge") == 2
     assert not (exported / "demo").exists()
 
 
@@ -47,6 +47,10 @@ def test_an_image_may_have_any_name(
     (picture,) = demo(Demo((path,), tmp_path / "networks", (shards,), device="cpu"))
     assert picture.is_file()
     assert name.decode(errors="replace").split(".")[0].split()[0] in capfd.readouterr().out
+
+
+def test_what_would_steer_a_terminal_is_shown_as_what_it_is_not() -> None:
+    assert shown(Path("two\nlines \x1b[2J\x9b.bmp")) == "two\ufffdlines \ufffd[2J\ufffd.bmp"
 
 
 def test_a_picture_s_name_leaves_out_what_an_image_s_has_too_much(
