@@ -227,6 +227,7 @@ def test_a_damaged_report_is_told_in_one_line_when_its_page_is_made_again(artifa
         "not a picture: make": lambda: (copied / picture).write_bytes(b""),
         "is not a file beside it": lambda: _change(copied / "metrics.json", picture, "../../secret.png"),
         "a label or a verdict is neither 0 nor 1": lambda: _change(said, first, first[:-1] + "7"),
+        "its labels and verdicts are not those": lambda: _change(said, first, first[:-1] + str(1 - int(first[-1]))),
         "is not between 0 and 1": lambda: _change(said, rows[0]["probability"] + ",", "nan,"),
         "labelled cells of metrics.json": lambda: said.write_text(before.replace(first + "\n", "", 1)),
     }
