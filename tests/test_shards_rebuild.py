@@ -116,6 +116,18 @@ def test_force_replaces_a_build_whose_manifest_cannot_be_read(write_course, tmp_
     assert load_manifest(tmp_path / "shards") == manifest
 
 
+@pytest.mark.parametrize("name", ["valid-000000.tar", "ward-000000.tar", INFO, "skipped.csv"])
+def test_force_loses_nothing_where_a_folder_lies_in_a_file_s_place(write_course, tmp_path: Path, name: str):
+    folder = tmp_path / "shards"
+    build_small(write_course(), folder)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+    before = contents(folder)
+    with pytest.raises(UserError, match=rf"{name}: cannot be written: a folder lies in its place"):
+        build_small(write_course(ward_test="Path\n./cells/6.bmp\n"), folder, force=True)
+    assert contents(folder) == before
+
+
 def test_force_deletes_nothing_outside_its_folder(write_course, tmp_path: Path):
     data, folder = write_course(), tmp_path / "shards"
     build_small(data, folder)
