@@ -24,7 +24,9 @@ class WorkerPool:
     def __init__(self, workers: int) -> None:
         # Forking a process that runs threads can lock up.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(workers, context, _start) if workers > 1 else None
+        with _told(workers):
+            self._pool = ProcessPoolExecutor(workers, context, _start) if workers > 1 else None
+        self._workers = workers
 
     def __enter__(self) -> "WorkerPool":
         return self
@@ -36,13 +38,13 @@ class WorkerPool:
     def map_in_order(self, work: Callable[[Job], Result], jobs: Sequence[Job], chunk: int = 1) -> Iterator[Result]:
         """Results of ``work`` in the order of ``jobs``; what is one process's share anyway is done in this one.
 
-        Raises ``UserError`` when a worker process is killed, and whatever ``work`` raises.
+        Raises ``UserError`` when a worker process cannot be started or is killed, and whatever ``work`` raises.
         """
         if self._pool is None or len(jobs) <= chunk:
             yield from map(work, jobs)
             return
         try:
-            with _ctrl_c_held_back():
+            with _told(self._workers), _ctrl_c_held_back():
                 results = self._pool.map(work, jobs, chunksize=chunk)  # starts the processes
             yield from results
         except BrokenProcessPool:
@@ -53,6 +55,15 @@ def map_in_order(work: Callable[[Job], Result], jobs: Sequence[Job], workers: in
     """One round of work in a ``WorkerPool`` of its own, of at most ``workers`` processes (in this one for 1)."""
     with WorkerPool(max(1, min(workers, len(jobs)))) as pool:
         yield from pool.map_in_order(work, jobs, chunk)
+
+
+@contextmanager
+def _told(workers: int) -> Iterator[None]:
+    """A limit of processes, memory or open files that is reached inside is one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--workers {workers}: cannot be started: {error.strerror}: choose fewer") from None
 
 
 @contextmanager

@@ -49,3 +49,12 @@ def test_ctrl_c_is_one_line_whatever_the_workers_are_at(tmp_path: Path):
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, start_new_session=True
     )
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_workers_that_cannot_be_started_are_one_line():
+    body = "import resource\nfrom build_shards.pool import map_in_order\n"
+    body += "resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))\nlist(map_in_order(abs, [0, 1], 2))\n"
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{body}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = "UserError: --workers 2: cannot be started: Too many open files: choose fewer\n"
+    assert (done.returncode, done.stderr.endswith(said)) == (1, True), done.stderr
