@@ -51,6 +51,8 @@ class Paper:
 def paper(command: Paper) -> Path:
     """Write the PDF and return its path, with a line for each file of words that is still empty."""
     handin_stem(command.student_id, command.name)
+    if command.fonts is not None and not command.fonts.is_dir():  # the compiler passes over it without a word
+        raise UserError(f"{command.fonts}: no folder of fonts (--fonts)")
     folder = command.artifacts / "report"
     record, words = load_record(folder), read_words(command.words)
     check_record(record, folder / METRICS)

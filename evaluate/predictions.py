@@ -150,15 +150,25 @@ def _predictions(column: dict[str, tuple[str, ...]]) -> Predictions:
     )
     if not {*column["label"]} <= {"", "0", "1"} or not {*column["verdict"]} <= {"0", "1"}:
         raise ValueError("a label or a verdict is neither 0 nor 1")
+    if len({*cells.keys}) < len(cells.keys):
+        raise ValueError("a key stands there twice")
     for name in ("uncalibrated", "probability"):
         if not all(0 <= float(value) <= 1 for value in column[name]):  # NaN is not
             raise ValueError(f"a value of the column {name} is not between 0 and 1")
-    with_logits = any(column["logit_normal"])
-    pairs = list(zip(column["logit_normal"], column["logit_blast"], strict=True))
     return Predictions(
         cells=cells,
-        logits=np.array(pairs, np.float32) if with_logits else None,
+        logits=_logits(column["logit_normal"], column["logit_blast"]),
         uncalibrated=np.array(column["uncalibrated"], np.float32),
         probability=np.array(column["probability"], np.float32),
         verdicts=np.array(column["verdict"], np.int64),
     )
+
+
+def _logits(normal: tuple[str, ...], blast: tuple[str, ...]) -> NDArray[np.float32] | None:
+    """Logits ``[N, 2]``; None where the columns are empty, as those of an ensemble are."""
+    if not any(normal):
+        return None
+    logits = np.array(list(zip(normal, blast, strict=True)), np.float32)
+    if not np.isfinite(logits).all():
+        raise ValueError("a logit is not finite")
+    return logits

@@ -161,6 +161,15 @@ def test_predictions_come_back_from_their_csv_exactly(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("ID,label\na,1\n")
     with pytest.raises(UserError, match=r"p\.csv: not predictions of a report"):
         read_predictions(tmp_path / "p.csv")
+    text, logit = given.to_csv(), str(logits[3, 1])
+    for damaged, rule in (
+        (text.replace(f",{logit},", ",inf,"), "a logit is not finite"),
+        (text.replace(",k1,", ",k2,"), "a key stands there twice"),
+    ):
+        assert damaged != text
+        (tmp_path / "p.csv").write_text(damaged)
+        with pytest.raises(UserError, match=rf"p\.csv: not predictions of a report: {rule}"):
+            read_predictions(tmp_path / "p.csv")
 
 
 def test_putting_predictions_in_order_moves_every_column() -> None:

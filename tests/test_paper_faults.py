@@ -59,3 +59,12 @@ def test_without_a_temporary_folder_it_ends_in_one_line(
         UserError, match=r"report\.pdf: cannot be typeset in a temporary folder \(TMPDIR\): No such file"
     ):
         paper(_student(artifacts, words))
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_fonts_that_are_no_folder_are_refused(artifacts: Path, words: Path, tmp_path: Path, there: bool) -> None:
+    fonts = tmp_path / "fonts.otf"
+    if there:
+        fonts.write_bytes(b"a font")
+    with pytest.raises(UserError, match=r"fonts\.otf: no folder of fonts"):
+        paper(Paper("0123456", "Ada Lovelace", words, artifacts, fonts))
