@@ -15,7 +15,7 @@ from contract.errors import UserError
 from train.batch_norm import SynchronisedBatchNorm, replace_batch_norm
 from train.checkpoint import load_checkpoint
 from train.history import read_history
-from train.processes import Processes, pick_device
+from train.processes import Processes, joined_processes, pick_device
 from train.resnet import BasicBlock, ResNet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +25,21 @@ def two_processes(*words: object) -> subprocess.CompletedProcess[str]:
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run([*start, *map(str, words)], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "others"), [("2", {}), ("many", {}), ("0", {}), ("2", {"RANK": "0", "LOCAL_RANK": "0"})]
+)
+def test_variables_that_torchrun_did_not_set_end_in_one_line(
+    size: str, others: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (others | {"WORLD_SIZE": size}).items():
+        monkeypatch.setenv(name, value)
+    said = f"^WORLD_SIZE {size}: several processes are started by torchrun"
+    with pytest.raises(UserError, match=said), joined_processes():
+        pytest.fail("joined")
 
 
 def test_two_processes_learn_what_one_does(shards: Path, tmp_path: Path) -> None:

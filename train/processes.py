@@ -72,14 +72,18 @@ def joined_processes() -> Iterator[Processes]:
     """Join the processes that torchrun started, and leave them at the end; one process where it did not.
 
     Sums and objects on the CPU go through gloo, on the GPU through nccl. Gloo's threads end with the group: one that is
-    still at work when the interpreter ends aborts the process.
+    still at work when the interpreter ends aborts the process. Raises ``UserError`` where some of torchrun's variables
+    are set and others are not, as schedulers leave them.
     """
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    if ranks == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield Processes()
         return
-    joined = Processes(int(os.environ["RANK"]), ranks, int(os.environ["LOCAL_RANK"]))
-    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        joined = Processes(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    except (KeyError, ValueError) as error:
+        said = f"WORLD_SIZE {os.environ['WORLD_SIZE']}: several processes are started by torchrun"
+        raise UserError(f"{said}: start them so, or unset it ({error})") from None
     try:
         yield joined
     finally:
