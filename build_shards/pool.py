@@ -25,6 +25,8 @@ class WorkerPool:
         # Forking a process that runs threads can lock up.
         context = multiprocessing.get_context("spawn")
         with _told(workers):
+            if workers > 1:
+                resource_tracker.ensure_running()  # before there are semaphores, which it removes whatever happens
             self._pool = ProcessPoolExecutor(workers, context, _start) if workers > 1 else None
         self._workers = workers
 
