@@ -95,6 +95,15 @@ class Manifest:
 
     def __post_init__(self) -> None:
         check_classes(self.classes)
+        if len({shard.name for shard in self.shards}) < len(self.shards):
+            raise UserError("the manifest lists a shard twice")
+        splits = [split.name for split in self.splits]
+        if len({*splits}) < len(splits):
+            raise UserError("the manifest lists a split twice")
+        for shard in self.shards:
+            if shard.split not in splits:
+                there = ", ".join(splits)
+                raise UserError(f"{shard.name}: its split {shard.split!r} is none of the manifest's: {there}")
 
     def to_json(self) -> str:
         return to_json(self)

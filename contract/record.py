@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import types
 import typing
 from typing import Any, TypeVar
@@ -24,7 +23,7 @@ def from_json(cls: type[T], text: str, source: str, only_format: int | None = No
     these, for a record whose key ``format`` says another than ``only_format``, with what to do ``otherwise``.
     """
     try:
-        data = parsed(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+        data = parsed(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{source}: not JSON: {error}") from None
     found = data.get("format", only_format) if isinstance(data, dict) else only_format
@@ -66,11 +65,12 @@ def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not a number")
 
 
-def _finite(number: str) -> float:
-    """1e999 is one in JSON and none here."""
-    if math.isinf(value := float(number)):
-        _refuse_constant(number[:40])
-    return value
+def _refuse_infinite(value: Any, where: str) -> None:
+    """1e999 is a number to JSON and none here."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise UserError(f"{where} {value}: must be finite") from None
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
@@ -88,6 +88,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if origin is dict:
         _expect(dict, value, where)
         return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    _refuse_infinite(value, where)
     if kind is Any:
         return value
     _expect(kind, value, where)

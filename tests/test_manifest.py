@@ -137,3 +137,11 @@ def test_a_deviation_that_is_not_finite_is_refused(manifest: Manifest):
     data["pixels"]["std"][0] = 1234.5
     with pytest.raises(UserError, match="must be finite"):
         Manifest.from_json(json.dumps(data).replace("1234.5", "1e999"), "m")
+
+
+@pytest.mark.parametrize(("what", "words"), [("shards", "lists a shard twice"), ("splits", "lists a split twice")])
+def test_what_stands_twice_is_refused_by_every_reader(manifest: Manifest, what: str, words: str):
+    text = json.loads(manifest.to_json())
+    text[what].append(text[what][0])  # a training would learn its cells twice as often
+    with pytest.raises(UserError, match=rf"m\.json: the manifest {words}"):
+        Manifest.from_json(json.dumps(text), "m.json")

@@ -162,8 +162,12 @@ def test_numbers_and_nesting_beyond_what_python_bears_are_refused():
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999"])
 def test_a_number_that_is_infinite_to_python_is_refused(number: str):
-    with pytest.raises(UserError, match=rf"^file\.json: not JSON: {number} is not a number$"):
-        from_json(Outer, '{"ratio": ' + number + "}", "file.json")
+    for text, where in (
+        (outer(ratio=1234.5), r"ratio -?inf"),
+        (outer(free={"deep": [1234.5]}), r"free\.deep \[-?inf\]"),
+    ):
+        with pytest.raises(UserError, match=rf"^file\.json\.{where}: must be finite$"):
+            from_json(Outer, json.dumps(text).replace("1234.5", number), "file.json")
 
 
 def test_half_a_character_is_refused_and_a_whole_one_is_not():
