@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 from two_networks import recard
 
@@ -13,6 +14,7 @@ from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from contract.errors import UserError
 from contract.manifest import Manifest
+from contract.model_file import int8_entries
 from contract.recipe import Recipe
 from evaluate.demo import Demo, demo
 from evaluate.predictor import Predictor
@@ -166,6 +168,7 @@ def test_git_keeps_a_pretrained_network_and_nothing_else_of_artifacts(tmp_path: 
 def test_the_network_of_this_copy_opens_and_is_that_of_its_card(synthetic_data: Path, tmp_path: Path) -> None:
     kept = json.loads((FOLDER / "resnet18" / "card.json").read_text())
     assert "synthetic" not in kept["card"]["dataset"]
+    assert int8_entries(onnx.load(FOLDER / "resnet18" / kept["file"])) == (), "other programs know no setting of ours"
     cell = synthetic_data / "synthetic" / "valid" / "1.bmp"
     command = [sys.executable, "-m", "evaluate", "demo", cell, "--artifacts", tmp_path / "artifacts"]
     done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False)
