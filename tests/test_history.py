@@ -59,6 +59,14 @@ def test_other_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
         read_history(path)
 
 
+@pytest.mark.parametrize("epochs", [(1, 1), (-1, 1), (0, 1), (2, 1), (1, 10**400)])
+def test_epochs_that_no_run_counts_are_refused(epochs: tuple[int, int], tmp_path: Path) -> None:
+    rows = [replace(row, epoch=epoch) for row, epoch in zip(ROWS, epochs, strict=True)]
+    write_history(tmp_path / "history.csv", rows)
+    with pytest.raises(UserError, match=r"history\.csv: not a history of training: its epochs do not rise from 1 on"):
+        read_history(tmp_path / "history.csv")
+
+
 def test_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"history\.csv: no such file"):
         read_history(tmp_path / "history.csv")

@@ -13,6 +13,7 @@ from train.config import Config
 from train.schedule import all_epochs, cycle_of
 
 NAME = "history.csv"
+LAST = 1_000_000_000  # no training has as many epochs
 
 
 @dataclass(frozen=True)
@@ -93,4 +94,6 @@ def read_history(path: Path) -> list[Epoch]:
         raise UserError(f"{path}: not a history of training") from None
     if not rows:
         raise UserError(f"{path}: not a history of training: without a row")
+    if not all(before < row.epoch < LAST for before, row in zip([0, *(row.epoch for row in rows)], rows, strict=False)):
+        raise UserError(f"{path}: not a history of training: its epochs do not rise from 1 on")
     return rows
