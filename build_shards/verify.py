@@ -15,6 +15,10 @@ def verify(folder: Path) -> Manifest:
     Raises ``UserError`` that names the first bad shard and what is wrong with it.
     """
     manifest = load_manifest(folder)
+    splits = [split.name for split in manifest.splits]
+    for shard in manifest.shards:
+        if shard.split not in splits:
+            raise UserError(f"{shard.name}: its split {shard.split!r} is none of the manifest's: {', '.join(splits)}")
     shard_of: dict[str, str] = {}
     for split in manifest.splits:
         reader = SplitReader(folder, manifest, split.name)

@@ -95,15 +95,6 @@ class Manifest:
 
     def __post_init__(self) -> None:
         check_classes(self.classes)
-        if len({shard.name for shard in self.shards}) < len(self.shards):
-            raise UserError("the manifest lists a shard twice")
-        splits = [split.name for split in self.splits]
-        if len({*splits}) < len(splits):
-            raise UserError("the manifest lists a split twice")
-        for shard in self.shards:
-            if shard.split not in splits:
-                there = ", ".join(splits)
-                raise UserError(f"{shard.name}: its split {shard.split!r} is none of the manifest's: {there}")
 
     def to_json(self) -> str:
         return to_json(self)
@@ -130,6 +121,11 @@ class Manifest:
 
 
 def load_manifest(shards: Path) -> Manifest:
-    """Read ``shards/manifest.json``; raises ``UserError`` where it is missing or not a manifest."""
+    """Read ``shards/manifest.json``; raises ``UserError`` where it is missing, or not a manifest of different parts."""
     path = shards / NAME
-    return Manifest.from_json(read_text(path, "build the shards first (make shards DATA=folder)"), str(path))
+    manifest = Manifest.from_json(read_text(path, "build the shards first (make shards DATA=folder)"), str(path))
+    if len({shard.name for shard in manifest.shards}) < len(manifest.shards):  # a training would learn its cells twice
+        raise UserError(f"{path}: the manifest lists a shard twice")
+    if len({split.name for split in manifest.splits}) < len(manifest.splits):
+        raise UserError(f"{path}: the manifest lists a split twice")
+    return manifest

@@ -140,8 +140,9 @@ def test_a_deviation_that_is_not_finite_is_refused(manifest: Manifest):
 
 
 @pytest.mark.parametrize(("what", "words"), [("shards", "lists a shard twice"), ("splits", "lists a split twice")])
-def test_what_stands_twice_is_refused_by_every_reader(manifest: Manifest, what: str, words: str):
+def test_what_stands_twice_is_refused_by_every_reader(manifest: Manifest, what: str, words: str, tmp_path: Path):
     text = json.loads(manifest.to_json())
-    text[what].append(text[what][0])  # a training would learn its cells twice as often
-    with pytest.raises(UserError, match=rf"m\.json: the manifest {words}"):
-        Manifest.from_json(json.dumps(text), "m.json")
+    text[what].append(text[what][0])
+    (tmp_path / NAME).write_text(json.dumps(text))
+    with pytest.raises(UserError, match=rf"manifest\.json: the manifest {words}"):
+        load_manifest(tmp_path)

@@ -182,8 +182,14 @@ shard_names = st.from_regex(r"[A-Za-z0-9_-]{1,12}-[0-9]{6}\.tar", fullmatch=True
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.data(),
-    st.lists(st.builds(Shard, shard_names, text, counts, st.tuples(counts, counts), counts, text), max_size=4),
-    st.lists(st.builds(Split, text, st.booleans(), counts, counts, counts), max_size=4),
+    st.lists(
+        st.builds(Shard, shard_names, text, counts, st.tuples(counts, counts), counts, text),
+        max_size=4,
+        unique_by=lambda shard: shard.name,
+    ),
+    st.lists(
+        st.builds(Split, text, st.booleans(), counts, counts, counts), max_size=4, unique_by=lambda split: split.name
+    ),
     st.lists(st.builds(Submission, text, text, st.lists(text, max_size=3).map(tuple)), max_size=3),
 )
 def test_any_manifest_survives_the_round_trip(tmp_path: Path, manifest: Manifest, data, shards, splits, submissions):
