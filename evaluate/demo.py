@@ -13,13 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
+from contract.command import CONTROLS
 from contract.errors import UserError
 from evaluate.cell_image import SUFFIXES, read_cell
 from evaluate.classify import Classified, Networks, Opinion, classify
 from evaluate.pretrained import open_or_pretrained
 
 LONGEST_STEM = 200  # bytes
-CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
