@@ -28,7 +28,7 @@ from contract.errors import UserError
 from contract.files import unreadable
 from contract.lock import locked_folder
 from contract.manifest import NAME, Manifest, load_manifest
-from contract.publish import file_sha256, publish_text, text_sha256
+from contract.publish import file_sha256, publish_text, refuse_folders, text_sha256
 from contract.recipe import Recipe
 
 INFO = "_info.json"  # what timm's WebDataset reader looks for
@@ -143,7 +143,7 @@ def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skip
     killed here finds them in its staging folder again.
     """
     old = _listed(folder)
-    _refuse_folders([*old, *(folder / name for name in (*(s.name for s in manifest.shards), SKIPPED, INFO, NAME))])
+    refuse_folders([*old, *(folder / name for name in (*(s.name for s in manifest.shards), SKIPPED, INFO, NAME))])
     for shard in manifest.shards:
         path = folder / shard.name
         if not old and path.exists() and not force and file_sha256(path) != shard.sha256:
@@ -160,13 +160,6 @@ def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skip
     (folder / SKIPPED).unlink(missing_ok=True)
     for name in texts:
         os.replace(staging / name, folder / name)
-
-
-def _refuse_folders(paths: list[Path]) -> None:
-    """What a file cannot take the place of: found now, or the old build would be gone and the new one not there."""
-    for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            raise UserError(f"{path}: cannot be written: a folder lies in its place: move it")
 
 
 def _linked(path: Path) -> Path:

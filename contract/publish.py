@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -78,15 +78,20 @@ def publish_together(folder: Path, files: dict[str, bytes], index: str | None = 
         with tempfile.TemporaryDirectory(prefix=".publish-", dir=folder) as staging:
             for name, data in files.items():
                 publish_bytes(Path(staging) / name, data)
-            for name in files:  # before the first is replaced
-                if (folder / name).is_dir():
-                    raise UserError(f"{folder / name}: a folder, where a file is to be written: move it away")
+            refuse_folders(folder / name for name in files)
             if index is not None:
                 remove(folder / index)
             for name in files:
                 (Path(staging) / name).replace(folder / name)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
+
+
+def refuse_folders(paths: Iterable[Path]) -> None:
+    """Raise ``UserError`` for a folder where a file is to be written; call it before the first file is replaced."""
+    for path in paths:
+        if path.is_dir():
+            raise UserError(f"{path}: cannot be written: a folder lies in its place: move it")
 
 
 def file_sha256(path: Path) -> str:

@@ -88,7 +88,7 @@ def test_a_folder_in_a_file_s_place_leaves_all_as_they_were(tmp_path: Path) -> N
     old = {"a": b"old", "index": b"old"}
     publish_together(tmp_path, old, "index")
     (tmp_path / "b").mkdir()
-    with pytest.raises(UserError, match=r"/b: a folder, where a file is to be written"):
+    with pytest.raises(UserError, match=r"/b: cannot be written: a folder lies in its place"):
         publish_together(tmp_path, {"a": b"new", "b": b"new", "index": b"new"}, "index")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == old
 
