@@ -56,9 +56,21 @@ def main(command: Finished) -> None:
     for setting, alone in members.items():
         if len(set(alone)) < len(alone):
             raise UserError(f"--settings {setting}: a setting comes twice")
-    tables = read([file for setting in dict.fromkeys(chain(*members.values())) for file in files_of(command, setting)])
+    tables = pd.concat(
+        [_read(command, setting) for setting in dict.fromkeys(chain(*members.values()))], ignore_index=True
+    )
     joined = [together(tables, setting) for setting, alone in members.items() if len(alone) > 1]
     show(pd.concat([tables, *joined]), command.settings)
+
+
+def _read(command: Finished, setting: str) -> pd.DataFrame:
+    """The predictions of a setting; raises ``UserError`` where the rows of its files are of another one."""
+    files = files_of(command, setting)
+    table = read(files)
+    others = sorted(set(table.setting) - {setting})
+    if others:
+        raise UserError(f"{files[0]}: named as {setting}, but it or a file beside it holds {', '.join(others)}")
+    return table
 
 
 def files_of(command: Finished, setting: str) -> list[Path]:

@@ -167,6 +167,12 @@ def test_old_names_are_of_two_folds_and_definitions_are_not_mixed(
         read([write("blur=0.1-resnet18-64px-e10-s0-f2.csv")])  # fold 1, by its rows
 
 
+def test_a_file_that_is_named_as_another_setting_is_refused(write: Write) -> None:
+    named = write("blur=0.2-resnet18-64px-e10-s0-f1.csv")
+    with pytest.raises(UserError, match=r"blur=0\.2-.*csv: named as blur=0\.2, but .* holds blur=0\.1"):
+        print_table(Finished(("blur=0.2",), out=named.parent))
+
+
 def test_the_baseline_beside_a_setting_is_found_and_printed(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     old = write("blur=0.1-resnet18-64px-e10-s0-f1.csv")
     with pytest.raises(UserError, match="no results of baseline, trees, 64 px"):
