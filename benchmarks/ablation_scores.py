@@ -26,14 +26,20 @@ LEAST = 20  # cells of an identity whose accuracy is a number of its own
 Values = dict[str, NDArray[np.float64]]  # by score
 
 
-def read(files: Sequence[Path]) -> pd.DataFrame:
-    """The predictions of all files; raises ``UserError`` for a file that is none, and for one that comes twice."""
+def read(files: Sequence[Path], setting: str | None = None) -> pd.DataFrame:
+    """The predictions of all files, which are of ``setting`` where one is named.
+
+    Raises ``UserError`` for a file that is none or is of another setting, and for one that comes twice.
+    """
     tables = []
     for file in files:
         table = pd.read_csv(file, dtype=TEXT, keep_default_na=False, na_values=[""])
         named = NAME.fullmatch(file.name)
         if not set(table.columns) >= COLUMNS or named is None or set(table.fold) - {int(named["fold"])}:
             raise UserError(f"{file}: not predictions of benchmarks/ablation.py")
+        others = sorted(set(table.setting) - {setting})
+        if setting is not None and others:
+            raise UserError(f"{file}: named as {setting}, but its rows are of {', '.join(others)}")
         table["folds"] = int(named["folds"] or OLD_FOLDS)
         if named["folds"] is None and int(named["fold"]) > OLD_FOLDS:
             raise UserError(f"{file}: an old name, which stands for {OLD_FOLDS} folds, and fold {named['fold']}")

@@ -53,24 +53,13 @@ def main(command: Finished) -> None:
     if not command.settings or len(set(command.settings)) < len(command.settings):
         raise UserError("--settings: name at least one, and none twice")
     members = {setting: setting.split(TOGETHER) for setting in command.settings}
-    for setting, alone in members.items():
-        if len(set(alone)) < len(alone):
+    for setting, parts in members.items():
+        if len(set(parts)) < len(parts):
             raise UserError(f"--settings {setting}: a setting comes twice")
-    tables = pd.concat(
-        [_read(command, setting) for setting in dict.fromkeys(chain(*members.values()))], ignore_index=True
-    )
-    joined = [together(tables, setting) for setting, alone in members.items() if len(alone) > 1]
+    alone = dict.fromkeys(chain(*members.values()))
+    tables = pd.concat([read(files_of(command, setting), setting) for setting in alone], ignore_index=True)
+    joined = [together(tables, setting) for setting, parts in members.items() if len(parts) > 1]
     show(pd.concat([tables, *joined]), command.settings)
-
-
-def _read(command: Finished, setting: str) -> pd.DataFrame:
-    """The predictions of a setting; raises ``UserError`` where the rows of its files are of another one."""
-    files = files_of(command, setting)
-    table = read(files)
-    others = sorted(set(table.setting) - {setting})
-    if others:
-        raise UserError(f"{files[0]}: named as {setting}, but it or a file beside it holds {', '.join(others)}")
-    return table
 
 
 def files_of(command: Finished, setting: str) -> list[Path]:

@@ -159,9 +159,9 @@ def _computed(func: Any, args: Any, kwargs: dict[str, Any], made: bool = False) 
         kwargs = kwargs | {"device": CPU}
 
     def say_where(value: Any) -> Any:
-        if not isinstance(value, Tensor) or isinstance(value, OnGpu):
+        if not isinstance(value, Tensor) or isinstance(value, OnGpu) or not (there or made):
             return value
-        return owners.get(id(value)) if id(value) in owners else OnGpu(value) if there or made else value
+        return owners[id(value)] if id(value) in owners else OnGpu(value)  # what changed in place is still itself
 
     return tree_map(say_where, func(*args, **kwargs))
 

@@ -169,7 +169,7 @@ def test_old_names_are_of_two_folds_and_definitions_are_not_mixed(
 
 def test_a_file_that_is_named_as_another_setting_is_refused(write: Write) -> None:
     named = write("blur=0.2-resnet18-64px-e10-s0-f1.csv")
-    with pytest.raises(UserError, match=r"blur=0\.2-.*csv: named as blur=0\.2, but .* holds blur=0\.1"):
+    with pytest.raises(UserError, match=r"blur=0\.2-.*csv: named as blur=0\.2, but its rows are of blur=0\.1"):
         print_table(Finished(("blur=0.2",), out=named.parent))
 
 

@@ -41,7 +41,14 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.usefixtures("gpu")
 def test_no_step_waits_for_the_gpu(recipe: dict[str, Any], cache: str, shards: Path, tmp_path: Path) -> None:
-    assert torch.isfinite(_one_epoch(_config(shards, tmp_path, cache=cache, **recipe))).all()
+    assert torch.isfinite(_one_epoch(_config(shards, tmp_path, amp=True, cache=cache, **recipe))).all()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.usefixtures("gpu")
+def test_its_losses_are_those_of_the_cpu(recipe: dict[str, Any], shards: Path, tmp_path: Path) -> None:
+    plain = _one_epoch(config_of(shards, tmp_path, batch_size=12, **recipe))
+    torch.testing.assert_close(_one_epoch(_config(shards, tmp_path, **recipe)), plain, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -116,7 +123,7 @@ def _config(shards: Path, artifacts: Path, **changes: Any) -> Config:
 
 
 def _one_epoch(config: Config) -> torch.Tensor:
-    """The losses of an epoch on a GPU; from the second step on, ``RuntimeError`` where the loop waits for it."""
+    """The losses of an epoch; from its second step on, ``RuntimeError`` where the loop waits for the GPU."""
     run = Run(config)
     phase = run.new_phase(1)
     set_learning_rate, check_losses = train.loop.set_learning_rate, train.loop.check_losses
