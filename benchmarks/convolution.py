@@ -76,7 +76,7 @@ def layers_of(arch: str, size: int) -> Counter[Shape]:
 
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(note)  # type: ignore[arg-type]
+            module.register_forward_hook(note)
     with torch.inference_mode():
         model(torch.zeros(1, 3, size, size))
     return found

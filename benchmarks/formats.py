@@ -149,7 +149,7 @@ def _errors(images: list[Image], back: NDArray[np.uint8]) -> tuple[str, str, str
         difference = found.astype(np.int16) - image
         inside.append(np.abs(difference[mask]).mean())
         border.append(difference[edge].mean())
-        stained += np.count_nonzero(found[~mask].any(axis=1))
+        stained += int(np.count_nonzero(found[~mask].any(axis=1)))
     return f"{np.mean(inside):.2f}", f"{np.mean(border):+.2f}", f"{stained / len(images):.0f}"
 
 

@@ -7,10 +7,12 @@ the last column is the paired difference to the baseline.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import tyro
+from numpy.typing import NDArray
 
 from benchmarks.predictions_files import estimate
 from contract.bootstrap import Interval, weighted_ranks
@@ -43,14 +45,22 @@ def main(command: JoinedPeople) -> None:
         people = [joined.get(subject, subject) for subject in table.subject]
         right = (table.verdict == table.label).to_numpy(float)
         blast, probability = (table.label == 1).to_numpy(), table.probability.to_numpy()
-        accuracy = estimate(people, lambda w, right=right: w @ right / w.sum(axis=1))  # type: ignore[misc]
-        auroc = estimate(people, lambda w, b=blast, p=probability: weighted_ranks(b, p, w)[0])  # type: ignore[misc]
+        accuracy = estimate(people, partial(_mean, right))
+        auroc = estimate(people, partial(_auroc, blast, probability))
         gain = ""
         if baseline is not None and name != "baseline":
-            less = right - (baseline.verdict == baseline.label).to_numpy(float)
-            gain = stated(estimate(people, lambda w, less=less: w @ less / w.sum(axis=1)), 100, "+.1f")  # type: ignore[misc]
+            less: NDArray = right - (baseline.verdict == baseline.label).to_numpy(float)
+            gain = stated(estimate(people, partial(_mean, less)), 100, "+.1f")
         counts = f"{len(table)}, {len(set(people))}"
         print(f"| {name} | {counts} | {stated(accuracy, 100, '.1f')} | {stated(auroc, 1, '.3f')} | {gain} |")
+
+
+def _mean(values: NDArray, weights: NDArray) -> NDArray:
+    return weights @ values / weights.sum(axis=1)
+
+
+def _auroc(blast: NDArray, probability: NDArray, weights: NDArray) -> NDArray:
+    return weighted_ranks(blast, probability, weights)[0]
 
 
 def read_tables(command: JoinedPeople) -> dict[str, pd.DataFrame]:

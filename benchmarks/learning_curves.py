@@ -9,7 +9,7 @@ Against people: ablations with other --folds, since more folds leave more identi
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import pandas as pd
@@ -98,7 +98,13 @@ def draw(curves: dict[str, list[Point]], against: str) -> Figure:
             found = [getattr(point, side) for point in points]
             reach = [[100 * (f.value - f.low) for f in found], [100 * (f.high - f.value) for f in found]]
             values = [100 * f.value for f in found]
-            style = {"color": colour, "linestyle": line, "marker": marker, "markersize": 5, "capsize": 3}
+            style: dict[str, Any] = {
+                "color": colour,
+                "linestyle": line,
+                "marker": marker,
+                "markersize": 5,
+                "capsize": 3,
+            }
             axes.errorbar(x, values, yerr=reach, label=f"{label}: {name}", elinewidth=0.8, **style)
     axes.set_xlabel(LABELS[against])
     axes.set_ylabel("accuracy (%)")

@@ -104,11 +104,10 @@ def _time(rows: dict[str, Callable[[int], Epoch]], workers: int, repeats: int) -
     return best
 
 
-def _read(epoch: Iterable[Any]) -> int:
-    counted = epoch if isinstance(epoch, Counted) else None
-    n = sum(len(_images(batch)) for batch in (counted.batches if counted else epoch))
-    if counted and n != counted.cells:
-        raise RuntimeError(f"{n} samples came where {counted.cells} are")
+def _read(epoch: Iterable[Any] | Counted) -> int:
+    n = sum(len(_images(batch)) for batch in (epoch.batches if isinstance(epoch, Counted) else epoch))
+    if isinstance(epoch, Counted) and n != epoch.cells:
+        raise RuntimeError(f"{n} samples came where {epoch.cells} are")
     return n
 
 

@@ -22,7 +22,17 @@ from train.cache import Cache, CacheKind
 from train.data import open_cache, open_labelled, train_batches
 
 CPU = torch.device("cpu")
-Epoch = Callable[[int], Iterable[Any]]  # number of the epoch -> its batches
+
+
+@dataclass
+class Counted:
+    """An epoch whose samples are counted, so that a pipeline that lost some is no record."""
+
+    batches: Iterable[Any]
+    cells: int
+
+
+Epoch = Callable[[int], Iterable[Any] | Counted]  # number of the epoch -> its batches
 
 
 def peers(cells: list[Cell], size: int, folder: Path, batch_size: int) -> dict[str, Callable[[int], Epoch]]:
@@ -45,7 +55,7 @@ def opened(folder: Path) -> SplitReader:
     return open_labelled(folder, load_manifest(folder), "train")
 
 
-def ours(reader: SplitReader, batch_size: int, kind: CacheKind, workers: int) -> Epoch:
+def ours(reader: SplitReader, batch_size: int, kind: CacheKind, workers: int) -> Callable[[int], Iterable[Any]]:
     cache: Cache | None = open_cache(kind, reader, CPU, workers)
     epochs = partial(_epoch, reader, batch_size, workers, cache)
     if kind == "ram":
@@ -64,20 +74,12 @@ def _epoch(reader: SplitReader, batch_size: int, workers: int, cache: Cache | No
 def _webdataset(tars: list[Path], batch_size: int, cells: int, workers: int) -> Epoch:
     """The usual pipeline: shards shuffled, a shuffle buffer, PIL, batches; uint8 as ours, no float conversion."""
 
-    def epoch(number: int) -> Iterable[Any]:
+    def epoch(number: int) -> Counted:
         samples = webdataset.WebDataset(list(map(str, tars)), shardshuffle=len(tars), seed=number).shuffle(1000)
         batches = samples.decode("rgb8").to_tuple("png", "cls", "__key__").batched(batch_size)
         return Counted(webdataset.WebLoader(batches, batch_size=None, num_workers=workers), cells)
 
     return epoch
-
-
-@dataclass
-class Counted:
-    """An epoch whose samples are counted, so that a pipeline that lost some is no record."""
-
-    batches: Iterable[Any]
-    cells: int
 
 
 class _OnTheFly(Dataset):

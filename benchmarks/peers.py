@@ -44,7 +44,7 @@ def build(library: str, method: str, cells: Sequence[Cell], folder: Path, refere
     with webdataset.ShardWriter(str(folder / "train-%06d.tar"), verbose=0) as writer:
         for i, cell in enumerate(cells):
             image = _read(cell.file)
-            mask = image.any(axis=2)
+            mask = np.any(image, axis=2)
             pixels = normalise(image) * mask[..., None]
             writer.write({"__key__": f"{i:06d}", "png": _crop(pixels, mask), "cls": cell.label or 0})
 
@@ -98,7 +98,9 @@ def _torch_staintools(_: str, method: str, reference: np.ndarray) -> Normaliser:
 
 
 def _read(file: Path) -> np.ndarray:
-    return cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+    image = cv2.imread(str(file))
+    assert image is not None  # our build has read every one of them
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _crop(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:

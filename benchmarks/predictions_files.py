@@ -57,7 +57,8 @@ def _read(path: Path) -> pd.DataFrame:
         run = table.setting + _named(path)
     elif set(table.columns) >= SCORED and table.label.notna().all():
         person = table.identity.fillna(table.subject).fillna(table.key)
-        right, unseen, seed, run = table.verdict == table.label, None, 0, path.stem
+        right, unseen, seed = table.verdict == table.label, None, pd.Series(0, table.index)
+        run = pd.Series(path.stem, table.index)
     else:
         raise UserError(f"{path}: neither predictions of benchmarks/ablation.py nor of a labelled split of a report")
     columns = {"person": person, "right": right, "unseen": unseen, "seed": seed, "file": str(path), "run": run}

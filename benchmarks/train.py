@@ -13,11 +13,11 @@ ceilings are measured as well: a bfloat16 matrix product and a copy in memory.
 import platform
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,8 +32,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.ceilings import measure_ceilings, timed, work_of
 from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
@@ -73,7 +73,7 @@ def main() -> None:
     if bench.threads:
         torch.set_num_threads(bench.threads)
     device = pick_device(bench.device)
-    ceilings = _ceilings(device) if device.type == "cuda" else None
+    ceilings = measure_ceilings(device) if device.type == "cuda" else None
     table = _table(bench, ceilings is not None)
     with tempfile.TemporaryDirectory() as scratch:
         write_synthetic(Path(scratch) / "data", bench.cells, 0)
@@ -113,25 +113,26 @@ def _measure(
     context, threads = get_context("spawn"), torch.get_num_threads()
     with ExitStack() as stack:
         pools = {name: ProcessPoolExecutor(1, context, _prepare, (name, config, threads)) for name in names}
-        rounds = {n: lambda p=stack.enter_context(pool): p.submit(_epoch).result() for n, pool in pools.items()}  # noqa: B008
+        rounds = {name: partial(_asked, stack.enter_context(pool)) for name, pool in pools.items()}
         try:
             best = _best(rounds, bench.rounds)
         except BrokenProcessPool:
-            said = (
-                f"a loop's process was killed; where memory ran out, use a smaller --batch-size than {bench.batch_size}"
-            )
-            raise UserError(f"{arch}, {shards.name.removeprefix('shards-')} px: {said}") from None
+            said = f"where memory ran out, use a smaller --batch-size than {bench.batch_size}"
+            name = f"{arch}, {shards.name.removeprefix('shards-')} px"
+            raise UserError(f"{name}: a loop's process was killed; {said}") from None
     manifest = load_manifest(shards)
     size, n = manifest.recipe.size, manifest.split("train").samples
     rates = {name: n / seconds for name, seconds in best.items()}
     for name, rate in rates.items():
         row = [arch, str(size), name, f"{rate:.1f}", f"{rate / rates['plain']:.2f}"]
         if ceilings:
-            row += [f"{100 * rate * work / most:.0f} %" for work, most in zip(_work(arch, size), ceilings, strict=True)]
+            row += [
+                f"{100 * rate * work / most:.0f} %" for work, most in zip(work_of(arch, size), ceilings, strict=True)
+            ]
         table.add_row(*row, end_section=name == list(rates)[-1])
 
 
-def _best(rounds_of: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+def _best(rounds_of: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
     """The best of each one's seconds, taken in turn; one round before them is not counted."""
     best = dict.fromkeys(rounds_of, float("inf"))
     for counted in [False, *[True] * rounds]:
@@ -140,14 +141,6 @@ def _best(rounds_of: dict[str, Callable[[], float]], rounds: int) -> dict[str, f
             if counted:
                 best[name] = min(best[name], seconds)
     return best
-
-
-def _timed(act: Callable[[], object], device: torch.device) -> float:
-    began = time.perf_counter()
-    act()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
 
 
 def _prepare(name: str, config: Config, threads: int) -> None:
@@ -160,8 +153,12 @@ def _prepare(name: str, config: Config, threads: int) -> None:
         _loops.append(_plain(Run(config), name == "bf16"))
 
 
+def _asked(pool: ProcessPoolExecutor) -> float:
+    return pool.submit(_epoch).result()
+
+
 def _epoch() -> float:
-    return _timed(_loops[0], torch.device("cuda" if torch.cuda.is_initialized() else "cpu"))
+    return timed(_loops[0], torch.device("cuda" if torch.cuda.is_initialized() else "cpu"))
 
 
 def _ours(run: Run) -> Loop:
@@ -201,41 +198,6 @@ def _decoded(run: Run) -> tuple[Tensor, Tensor]:
     batches = list(run.train_batches(run.new_phase(1)))
     images, labels = torch.cat([b.images for b in batches]), torch.cat([b.labels for b in batches])
     return images.to(run.device), labels.to(run.device)
-
-
-def _ceilings(device: torch.device) -> tuple[float, float]:
-    """Floating point operations a second of a bfloat16 product, and bytes a second of a copy (read and written)."""
-    a, b = (torch.randn(8192, 8192, device=device, dtype=torch.bfloat16) for _ in range(2))
-    source = torch.empty(2**30, device=device, dtype=torch.uint8)
-    target = torch.empty_like(source)
-    acts = {"product": lambda: torch.mm(a, b), "copy": lambda: target.copy_(source)}
-    best = _best({name: lambda act=act: _timed(lambda: _times(20, act), device) / 20 for name, act in acts.items()}, 5)
-    return 2 * 8192**3 / best["product"], 2 * 2**30 / best["copy"]
-
-
-def _times(n: int, act: Callable[[], Tensor]) -> None:
-    for _ in range(n):
-        act()
-
-
-def _work(arch: str, size: int) -> tuple[float, float]:
-    """Per image: floating point operations of forward and backward, and bytes that must move at the least.
-
-    Bytes: every layer reads its input and writes its output once forward, and twice as much backward, in bfloat16 and
-    without fusion; weights are left out, as a batch shares them.
-    """
-    model, moved = build_resnet(arch), 0
-
-    def count(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal moved
-        moved += inputs[0].numel() + output.numel()
-
-    for module in model.modules():
-        if not list(module.children()) and not isinstance(module, nn.Identity):
-            module.register_forward_hook(count)
-    with FlopCounterMode(display=False) as counter:
-        model(torch.zeros(2, 3, size, size)).sum().backward()
-    return counter.get_total_flops() / 2, 3 * 2 * moved / 2
 
 
 def _table(bench: Bench, ceilings: bool) -> Table:

@@ -33,6 +33,7 @@ def pretended_gpu() -> Iterator[None]:
             "is_available": lambda: True,
             "device_count": lambda: 1,
             "set_device": lambda _: None,
+            "synchronize": lambda *_: None,
             "get_device_name": lambda *_: "a pretended GPU",
             "mem_get_info": lambda *_: (MEMORY, MEMORY),
             "is_bf16_supported": lambda **_: True,

@@ -12,6 +12,7 @@ import tyro
 
 import benchmarks.inference
 import benchmarks.train
+from benchmarks.ceilings import work_of
 from benchmarks.inference import Bench, open_valid
 from benchmarks.inference import _accuracies as accuracies
 from benchmarks.inference import _accuracy as accuracy_of
@@ -113,6 +114,11 @@ def test_no_accuracy_is_claimed_of_a_network_that_learned_these_cells(card: Mode
     assert accuracies(chains, images, labels, card) == {"all normal": pytest.approx(2 / 3)}
     refit = replace(card, training=card.training | {"refit": True})
     assert accuracies(chains, images, labels, refit) == {}
+
+
+def test_the_work_of_an_image_is_that_of_the_paper() -> None:
+    operations, _ = work_of("resnet18", 224)
+    assert operations == pytest.approx(3 * 2 * 1.8e9, rel=0.03)  # He et al. 2015, table 1: 1.8e9 multiply-adds forward
 
 
 def test_a_training_that_is_killed_leaves_the_rows_before_it_and_one_line(

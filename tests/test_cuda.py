@@ -11,8 +11,13 @@ from equality import assert_equal
 from pretended_gpu import pretended_gpu
 from small_network import SmallNetwork, config_of, stopped_and_resumed
 
+import benchmarks.ceilings
+import benchmarks.train
 import train.loop
 import train.teacher
+from benchmarks.ceilings import measure_ceilings
+from benchmarks.train import _ours as our_loop
+from benchmarks.train import _plain as plain_loop
 from train.checkpoint import load_checkpoint
 from train.config import Config
 from train.interrupt import Interruption
@@ -108,6 +113,39 @@ def test_tensors_of_two_devices_do_not_meet() -> None:
     assert there.device == torch.device("cuda", 0)
     with pytest.raises((TypeError, RuntimeError)):
         there.numpy()
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_benchmarks_plain_loop_trains_there(
+    bf16: bool, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = SmallNetwork()
+    before = network.fc.weight.detach().clone()
+    monkeypatch.setattr(benchmarks.train, "build_resnet", lambda _: network)
+    plain_loop(Run(_config(shards, tmp_path, cache="device")), bf16)()
+    after = network.fc.weight.detach().cpu()
+    assert torch.isfinite(after).all()
+    assert not torch.equal(after, before)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_benchmark_has_our_loop_there_epoch_after_epoch(shards: Path, tmp_path: Path) -> None:
+    run = Run(_config(shards, tmp_path, amp=True, cache="device"))
+    epoch = our_loop(run)
+    weights = []
+    for _ in range(2):
+        epoch()
+        weights.append(run.model.get_parameter("fc.weight").detach().cpu().clone())
+    assert torch.isfinite(weights[1]).all()
+    assert not torch.equal(*weights)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_benchmark_measures_the_ceilings_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))  # one second a measurement, whatever it takes
+    monkeypatch.setattr(benchmarks.ceilings.time, "perf_counter", lambda: float(next(clock)))
+    assert measure_ceilings(torch.device("cuda"), side=32, size=1024) == (20 * 2 * 32**3, 20 * 2 * 1024)
 
 
 def _assert_same(found: dict[str, Any], wanted: dict[str, Any], gpu: str) -> None:
