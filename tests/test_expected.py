@@ -1,4 +1,4 @@
-"""What training promises: one table, shown by both helps and quoted by the results."""
+"""What training promises: one table, shown by both helps and quoted by the results, as README's are."""
 
 import re
 import subprocess
@@ -64,3 +64,10 @@ def test_the_results_quote_the_table() -> None:
     results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     for row in _rows():
         assert row in results, f"docs/results.md does not quote train/expected.md: {row}"
+
+
+def test_the_results_and_the_readme_say_the_same_of_people_never_seen() -> None:
+    readme, results = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
+    table = readme[readme.index("| | learned from |") :].split("\n\n")[0]
+    assert table.count("\n") > 6
+    assert table in results
