@@ -25,6 +25,8 @@ Image = NDArray[np.uint8]
 IMAGE_MEMBERS = {"png": ("png",), "jpg": ("jpg", "mask.png"), "npy": ("npy",)}  # extensions, by the recipe's format
 NPY_SIGNATURE = b"\x93NUMPY\x01\x00"
 START_OF_FRAME = (0xC0, 0xC1, 0xC2)  # JPEG: baseline, extended, progressive (ITU-T T.81, table B.1)
+SEGMENTS = range(0xC0, 0xFF)  # markers that a length follows, but for those from RST0 to EOI
+BARE = range(0xD0, 0xDA)
 
 
 def encode_pixels(image: Image, recipe: Recipe) -> dict[str, bytes]:
@@ -91,6 +93,8 @@ def _jpg_frame(data: bytes) -> bytes:
     position = 2 if data[:2] == b"\xff\xd8" else len(data)
     while position + 10 <= len(data) and data[position] == 0xFF:
         marker, (length,) = data[position + 1], struct.unpack_from(">H", data, position + 2)
+        if marker not in SEGMENTS or marker in BARE:
+            break
         if marker in START_OF_FRAME:
             return data[position + 4 : position + 10]
         position += 2 + length

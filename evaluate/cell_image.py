@@ -21,6 +21,7 @@ MAXIMUM_PIXELS = 2048 * 2048
 SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg")
 JPEG_BACKGROUND = 24  # of 255: JPEG smears black; a pixel with no channel above this is taken for background
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers that start a JPEG frame header (ITU-T T.81, table B.1)
+BARE = {0x00, 0x01, *range(0xD0, 0xDA)}  # no segment follows these: who skips a length there reads another frame header
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def _jpeg_size(data: bytes, source: str) -> tuple[int, int]:
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4])
         if marker == 0xFF:  # a fill byte
             position += 1
+        elif marker in BARE:
+            break
         elif marker in FRAMES and position + 10 <= len(data):
             depth, height, width, channels = struct.unpack_from(">BHHB", data, position + 4)
             if depth != 8 or channels != 3:

@@ -53,6 +53,18 @@ def test_a_jpeg_is_read_as_it_is_stored_whatever_its_orientation_tag_says() -> N
     assert (turned.pixels == open_cell(data, "cell.jpg").pixels).all()
 
 
+@pytest.mark.parametrize("marker", [0x00, 0x01, 0xD0, 0xD7, 0xD8, 0xD9])
+def test_a_marker_without_a_length_hides_no_size(marker: int) -> None:
+    # OpenCV skips it; whoever takes the next two bytes for a length lands in a comment that holds another frame header.
+    frame = b"\xff\xc2" + struct.pack(">HBHHB", 17, 8, 100, 100, 3) + bytes(9)
+    comment = bytes(int.from_bytes(b"\xff\xe1") - 4) + frame
+    data = _encode(".jpg", np.zeros((8, 2600, 3), np.uint8))
+    hiding = b"\xff\xe1" + struct.pack(">H", 2 + len(comment)) + comment
+    with pytest.raises(UserError, match=r"cell\.jpg: cut short or damaged"):
+        open_cell(data[:2] + bytes([0xFF, marker]) + hiding + data[2:], "cell.jpg")
+    assert open_cell(data[:2] + hiding + data[2:], "cell.jpg").pixels.shape == (8, 2600, 3)
+
+
 def _bmp_header(width: int, height: int) -> bytes:
     return (
         b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, *[0] * 5)

@@ -247,3 +247,16 @@ def test_a_progressive_jpg_is_read():
     assert b"\xff\xc2" in again
     found, plain = (decode_pixels(m, jpg(90), "s: k").astype(int) for m in (members | {"jpg": again}, members))
     assert np.abs(found - plain).mean() < 2
+
+
+@pytest.mark.parametrize("marker", [0x00, 0x01, 0xD0, 0xD9])
+def test_a_marker_without_a_length_hides_no_frame_in_a_jpg(marker: int):
+    # OpenCV skips it; whoever takes the next two bytes for a length lands in a comment that holds another frame header.
+    members = encode_pixels(cell(), jpg(90))
+    other = encode_pixels(np.pad(cell(), ((0, 8), (0, 8), (0, 0))), Recipe(size=SIZE + 8, format="jpg", quality=90))
+    start = members["jpg"].index(b"\xff\xc0")
+    comment = bytes(int.from_bytes(b"\xff\xe1") - 4) + members["jpg"][start : start + 19]
+    hiding = bytes([0xFF, marker]) + b"\xff\xe1" + struct.pack(">H", 2 + len(comment)) + comment
+    larger = other["jpg"][:2] + hiding + other["jpg"][2:]
+    with pytest.raises(UserError, match=r"^s: k\.jpg is not a 48 px colour image"):
+        decode_pixels(members | {"jpg": larger}, jpg(90), "s: k")
