@@ -3,6 +3,7 @@
 No text ever becomes markup of the typesetter: nodes cross as JSON, and `paper.typ` draws their strings as text.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ SECTIONS: dict[str, dict[str, str | None]] = {
     "Discussion": {"discussion": None},
 }
 FILES = tuple(f"{name}.md" for files in SECTIONS.values() for name in files)
+COMMENT = re.compile("<!--.*?-->", re.S)
 PICTURES = (".png", ".jpg", ".jpeg", ".svg")
 # What is drawn: token of markdown-it -> kind of node.
 CONTAINERS = {
@@ -128,9 +130,12 @@ def _node(token: Token, path: Path, pictures: dict[str, Path]) -> Node | None:
     if token.type == "image":
         return _picture(token, path, pictures)
     where = f"{path}, line {token.map[0] + 1}" if token.map else str(path)
-    if token.content.lstrip().startswith("<!--") and token.content.rstrip().endswith("-->"):
+    words = COMMENT.sub("", token.content).strip()
+    if not words:
         return None
-    raise UserError(f"{where}: {token.content.strip()[:60]!r}: HTML cannot be typeset; Markdown and comments can")
+    if "<" not in words:  # Markdown takes the rest of a comment's line for HTML too
+        raise UserError(f"{where}: {words[:60]!r}: stands in the line of a comment, and would be lost: give it its own")
+    raise UserError(f"{where}: {words[:60]!r}: HTML cannot be typeset; Markdown and comments can")
 
 
 def _picture(token: Token, path: Path, pictures: dict[str, Path]) -> Node:
