@@ -1,5 +1,6 @@
 """Compare the raw variant with the builder and model.onnx before it gets its name."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def compare_raw(
 ) -> RawComparison:
     """Drawn cells, and all of ``valid`` where the folder of the raw images is given (``logits``: their float32 ones).
 
-    Raises ``UserError`` for a cell that is not in ``data``, or whose box differs from the builder's.
+    Raises ``UserError`` for a cell that is not in ``data`` or is another image there, and for a box that is not the
+    builder's.
     """
     of_raw, of_float32 = (
         onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]) for file in (raw, float32)
@@ -105,4 +107,10 @@ def _read_and_run(raw: onnxruntime.InferenceSession, data: Path, info: dict) -> 
     path = data / str(info["source"])
     if not path.is_file():
         raise UserError(f"--data {data}: does not hold {info['source']}, a cell of valid: give the folder of the build")
-    return float(raw.run(["probability"], {"image": read_image(path)[0]})[0][0])
+    image, file = read_image(path)
+    if hashlib.sha256(file).hexdigest() != info["sha256"]:
+        raise UserError(f"{path}: is not the image that the shards were built from: give the folder of the build")
+    probability, box = raw.run(["probability", "box"], {"image": image})
+    if box.tolist() != info["box"]:
+        raise UserError(f"{path}: raw variant: the box {box.tolist()} is not the builder's {info['box']}")
+    return float(probability[0])

@@ -1,10 +1,13 @@
 """When the raw variant passes its comparison, with stand-ins for both files; and the cell that it refuses itself."""
 
+import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -19,6 +22,7 @@ from export.raw_verify import RawComparison, compare_raw
 
 BOX = (0, 0, 4, 4)
 ANOTHER = 13  # the image whose box the raw file gives otherwise
+IMAGE, ANOTHER_IMAGE = (bytes(cv2.imencode(".png", np.full((4, 4, 3), i, np.uint8))[1]) for i in (5, 6))
 Says = Callable[[int], float]
 Compare = Callable[..., RawComparison]
 
@@ -82,6 +86,19 @@ class Numbered:
         return {"n": i}
 
 
+@dataclass(frozen=True)
+class OneCell:
+    """One cell of valid, with its JSON."""
+
+    said: dict[str, object]
+
+    def __len__(self) -> int:
+        return 1
+
+    def info(self, _: int) -> dict[str, object]:
+        return self.said
+
+
 def test_every_raw_cell_of_valid_is_compared(card: ModelCard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(raw_verify.onnxruntime, "InferenceSession", lambda *_, **__: None)
     monkeypatch.setattr(raw_verify, "draw_cells", lambda _: [])
@@ -89,6 +106,31 @@ def test_every_raw_cell_of_valid_is_compared(card: ModelCard, monkeypatch: pytes
     logits = np.zeros((3, 2), np.float32)
     found = compare_raw(b"raw", b"float32", card, Numbered(), logits, tmp_path)  # type: ignore[arg-type]
     assert (found.cells, found.within) == (3, 2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "box", "words"),
+    [
+        (IMAGE, BOX, None),
+        (IMAGE, (1, 0, 4, 4), r"one\.png: raw variant: the box \[0, 0, 4, 4\] is not the builder's \[1, 0, 4, 4\]"),
+        (ANOTHER_IMAGE, BOX, r"one\.png: is not the image that the shards were built from"),
+    ],
+)
+def test_a_raw_cell_is_the_builder_s_image_and_box(
+    content: bytes,
+    box: tuple[int, ...],
+    words: str | None,
+    card: ModelCard,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(raw_verify.onnxruntime, "InferenceSession", lambda *_, **__: StandIn(lambda _: 0.5))
+    monkeypatch.setattr(raw_verify, "draw_cells", lambda _: [])
+    (tmp_path / "one.png").write_bytes(content)
+    info = {"source": "one.png", "sha256": hashlib.sha256(IMAGE).hexdigest(), "box": list(box)}
+    with nullcontext() if words is None else pytest.raises(UserError, match=words):
+        found = compare_raw(b"", b"", card, OneCell(info), np.zeros((1, 2), np.float32), tmp_path)  # type: ignore[arg-type]
+        assert found.passed
 
 
 def test_the_raw_file_refuses_a_cell_of_which_nothing_is_stored(card: ModelCard) -> None:
