@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from evaluate.charts import TITLES
 from evaluate.report_record import Estimate, Interval, Network, ReportRecord
-from evaluate.scoring import pixels_of
+from evaluate.shard_folders import pixels_of
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).resolve().parent / "templates"

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import jinja2
@@ -36,6 +35,7 @@ from evaluate.report_record import (
     ReportRecord,
     Verdicts,
 )
+from evaluate.shard_folders import pixels_of
 from evaluate.subjects import majority_vote, subject_rows
 
 
@@ -156,11 +156,15 @@ def _notes(
 ) -> tuple[str, ...]:
     """What would mislead a reader who does not know it."""
     name, shared = data.split, data.people_shared_with_train
+    recipes = {arch: network.file.card["recipe"] for arch, network in networks.items() if network.file}
     others = [arch for arch, network in networks.items() if network.file and network.file.other_data]
-    seen = {arch: pixels_of(network.file.card) for arch, network in networks.items() if network.file}
+    stained = [arch for arch in others if recipes[arch]["stain"] != "none"]
+    seen = {arch: pixels_of(recipe) for arch, recipe in recipes.items()}
     sentences = {
         f"{', '.join(others)}: trained on other shards than these (--allow-other-data). Whether these cells or their "
         "people were among its training cells is unknown.": bool(others),
+        f"{', '.join(stained)}: the stain of these cells was normalised to the target of their own shards, which need "
+        "not be that of its training cells.": bool(stained),
         "These are the cells that the networks were trained on: the scores say how well they are remembered.": (
             name == "train"
         ),
@@ -180,13 +184,6 @@ def _notes(
         "The split holds one class only: scores that need both are undefined.": len(set(cells.labels)) < 2,
     }
     return tuple(sentence for sentence, holds in sentences.items() if holds)
-
-
-def pixels_of(card: dict[str, Any]) -> str:
-    """A card's recipe in words, as "112 px, crop native of 288 px, stain none"."""
-    recipe = card["recipe"]
-    window = f" of {recipe['window']} px" if recipe["crop"] == "native" else ""
-    return f"{recipe['size']} px, crop {recipe['crop']}{window}, stain {recipe['stain']}"
 
 
 def today() -> str:

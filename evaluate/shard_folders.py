@@ -6,6 +6,7 @@ The first folder decides which cells there are, and in which order; every other 
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
@@ -43,18 +44,19 @@ def open_folders(paths: Sequence[Path]) -> tuple[ShardFolder, ...]:
 def folder_for(card: ModelCard, folders: Sequence[ShardFolder], allow_other_data: bool, source: str) -> ShardFolder:
     """The folder that a network was trained on, by the digest on its card.
 
-    Where there is none, ``allow_other_data`` takes the first whose recipe makes the network's pixels. Raises
-    ``UserError`` naming ``source`` where no folder serves.
+    Where there is none, ``allow_other_data`` takes the first with the network's recipe, but for the target of a stain,
+    which is fitted on a folder's own cells. Raises ``UserError`` naming ``source`` where no folder serves.
     """
     for folder in folders:
         if folder.manifest.digest == card.manifest_digest:
             return folder
     named = ", ".join(str(folder.path) for folder in folders)
-    of_size = [folder for folder in folders if folder.manifest.recipe.size == card.recipe.size]
-    if not of_size:
-        sizes = ", ".join(f"{folder.path} {folder.manifest.recipe.size} px" for folder in folders)
+    pixels = pixels_of(vars(card.recipe))
+    serving = [folder for folder in folders if pixels_of(vars(folder.manifest.recipe)) == pixels]
+    if not serving:
+        held = "; ".join(f"{folder.path} {pixels_of(vars(folder.manifest.recipe))}" for folder in folders)
         raise UserError(
-            f"{source}: takes {card.recipe.size} px, the shards hold: {sizes}; name its own shards too: "
+            f"{source}: takes {pixels}, the shards hold: {held}: name its own shards too: "
             f"--shards {' '.join(str(folder.path) for folder in folders)} FOLDER"
         )
     if not allow_other_data:
@@ -62,7 +64,14 @@ def folder_for(card: ModelCard, folders: Sequence[ShardFolder], allow_other_data
             f"{source}: was trained on other shards than {named} (manifest digests differ): name its own shards too, "
             "or --allow-other-data goes on, and the page says so"
         )
-    return next((folder for folder in of_size if folder.manifest.recipe == card.recipe), of_size[0])
+    return next((folder for folder in serving if folder.manifest.recipe == card.recipe), serving[0])
+
+
+def pixels_of(recipe: dict[str, Any]) -> str:
+    """What a card's or a manifest's recipe shows a network, as "112 px, crop native of 288 px, stain none"."""
+    window = f" of {recipe['window']} px" if recipe["crop"] == "native" else ""
+    stored = f", jpg of quality {recipe.get('quality')}" if recipe.get("format") == "jpg" else ""  # png, npy: every bit
+    return f"{recipe['size']} px, crop {recipe['crop']}{window}, stain {recipe['stain']}{stored}"
 
 
 def positions_of(wanted: Cells, held: Cells, source: str) -> list[int]:

@@ -56,7 +56,38 @@ def test_a_network_of_other_shards_is_shown_those_of_its_recipe(card: ModelCard)
     assert folder_for(asked, folders, True, "model.onnx") is folders[1]  # type: ignore[arg-type]
     with pytest.raises(UserError, match="was trained on other shards than native, box"):
         folder_for(asked, folders, False, "model.onnx")  # type: ignore[arg-type]
-    other = replace(asked, recipe=replace(box, window=100))
-    assert folder_for(other, folders, True, "model.onnx") is folders[0]  # type: ignore[arg-type]
+    unused = replace(asked, recipe=replace(box, window=100, format="npy"))  # of crop native alone; the same pixels
+    assert folder_for(unused, folders, True, "model.onnx") is folders[1]  # type: ignore[arg-type]
     named = replace(asked, recipe=card.recipe, manifest_digest="box")
     assert folder_for(named, folders, True, "model.onnx") is folders[1]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"window": 100}, "takes 40 px, crop native of 100 px, stain none, the shards hold: native 40 px, crop nat"),
+        ({"crop": "none"}, "takes 40 px, crop none, stain none, the shards"),
+        ({"stain": "reinhard", "version": 0}, "takes 40 px, crop native of 288 px, stain reinhard, the shards"),
+        (
+            {"format": "jpg", "quality": 90},
+            "takes 40 px, crop native of 288 px, stain none, jpg of quality 90, the shards",
+        ),
+    ],
+)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_network_is_not_shown_another_recipe(
+    changes: dict[str, Any], words: str, allowed: bool, card: ModelCard
+) -> None:
+    folder = SimpleNamespace(path=Path("native"), manifest=SimpleNamespace(digest="native", recipe=card.recipe))
+    other = replace(card, recipe=replace(card.recipe, **changes), manifest_digest="f" * 64)
+    with pytest.raises(UserError, match=f"model.onnx: {words}"):
+        folder_for(other, [folder], allowed, "model.onnx")  # type: ignore[list-item]
+
+
+def test_a_stain_s_target_may_be_another_where_other_data_are_allowed(card: ModelCard) -> None:
+    recipes = [replace(card.recipe, stain="reinhard", version=0, target=(float(n),) * 6) for n in range(3)]
+    manifests = [SimpleNamespace(digest=recipe.target, recipe=recipe) for recipe in recipes[1:]]
+    folders = [SimpleNamespace(path=Path("shards"), manifest=manifest) for manifest in manifests]
+    for recipe, place in zip(recipes, (0, 0, 1), strict=True):  # its own target where there is one, else the first
+        asked = replace(card, recipe=recipe, manifest_digest="f" * 64)
+        assert folder_for(asked, folders, True, "model.onnx") is folders[place]  # type: ignore[arg-type]
