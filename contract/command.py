@@ -19,6 +19,11 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # in a file's name, say: they st
 ROOMS = ("contract", "build_shards", "train", "export", "evaluate")
 
 
+def printable(text: str) -> str:
+    """A line that came from a file, such that it steers no terminal."""
+    return CONTROLS.sub("\ufffd", text)
+
+
 def run_command(module: str, function: str = "main") -> None:
     """Import ``module`` and call its ``function``; exit 2 with one line on a user's mistake.
 
@@ -134,5 +139,5 @@ def _nobody_reads() -> bool:
 
 def _fail(line: str, status: int) -> NoReturn:
     with contextlib.suppress(OSError):  # where that cannot be written either, the status says it
-        print(CONTROLS.sub("\ufffd", line), file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     raise SystemExit(status)

@@ -10,6 +10,8 @@ from contract.recipe import Recipe
 from contract.record import check_choices, from_json, to_json
 
 FORMAT = 2
+# By the end of an interval's name: what was drawn anew. "people" is of older cards, which do not say which of the two.
+DRAWN = {"identities": "people", "subjects": "subject ids", "people": "people or subject ids"}
 METADATA_KEY = "leukoshard.model_card"  # of the card's JSON in an ONNX file's metadata_props
 
 CITATION = (

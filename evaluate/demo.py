@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
-from contract.command import CONTROLS
+from contract.command import printable
 from contract.errors import UserError
 from evaluate.cell_image import SUFFIXES, read_cell
 from evaluate.classify import Classified, Networks, Opinion, classify
@@ -53,9 +53,8 @@ def demo(command: Demo) -> list[Path]:
     console.print(_table(found, networks, opened))
     for path, classified in found.items():
         for concern in classified.concerns:
-            console.print(
-                f"[bold]![/] {escape(shown(path.name))}: {escape(concern.text)}", highlight=False, soft_wrap=True
-            )
+            said = f"[bold]![/] {escape(shown(path.name))}: {escape(printable(concern.text))}"
+            console.print(said, highlight=False, soft_wrap=True)
     for picture in pictures:
         print(shown(picture))
     return pictures
@@ -63,7 +62,7 @@ def demo(command: Demo) -> list[Path]:
 
 def shown(name: str | Path) -> str:
     """A file's name as text: bytes that are no UTF-8 cannot be printed or drawn, and controls steer a terminal."""
-    return CONTROLS.sub("\ufffd", os.fsencode(name).decode(errors="replace"))
+    return printable(os.fsencode(name).decode(errors="replace"))
 
 
 def _short(stem: str) -> str:
@@ -112,7 +111,7 @@ def _table(found: dict[Path, Classified], networks: Networks, opened: float) -> 
     first = next(iter(networks.predictors.values()))
     title = f"verdict and probability of {first.card.classes[1]}; networks trained on {first.card.dataset}"
     table = Table(
-        title=escape(title),
+        title=escape(printable(title)),
         title_justify="left",
         show_lines=True,
         caption=f"{first.provider}, {len(networks.predictors)} network(s) opened in {opened:.1f} s. "
@@ -136,7 +135,7 @@ def _table(found: dict[Path, Classified], networks: Networks, opened: float) -> 
 def _verdict(opinion: Opinion) -> str:
     """Never by colour alone: the word says it, the colour helps."""
     colour = ("blue", "dark_orange3")[opinion.label]
-    verdict = f"[{colour}]{escape(opinion.name)}[/] {opinion.probability:.3f}"
+    verdict = f"[{colour}]{escape(printable(opinion.name))}[/] {opinion.probability:.3f}"
     return f"{verdict}\n[dim]{opinion.milliseconds:.0f} ms[/]"
 
 

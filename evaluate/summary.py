@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from contract.baseline import NAME as BASELINE
+from contract.command import printable
 from evaluate.report_record import Estimate, load_record
 
 SCORES = {"accuracy": 1, "sensitivity": 1, "specificity": 1, "f1_weighted": 3, "auroc": 3}  # and digits: 1 is percent
@@ -25,7 +26,7 @@ def print_summary(command: Summary) -> None:
     folder = command.artifacts / "report"
     record = load_record(folder)
     title = f"{record.dataset.name}: {record.dataset.split}, n = {record.dataset.n}"
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(printable(title)), title_justify="left")
     kind = record.bootstrap.drawn if record.bootstrap.clusters > 1 else "images"
     for column in ("network", "accuracy", f"95 % ({kind})", "sens.", "spec.", "weighted F1", "AUROC"):
         table.add_column(column, justify="left" if column == "network" else "right", no_wrap=True)
@@ -36,7 +37,7 @@ def print_summary(command: Summary) -> None:
         table.add_row(name, values[0], f"{bounds[0]:.1%} to {bounds[1]:.1%}" if bounds else "undefined", *values[1:])
     Console(width=max(100, Console().width)).print(table)
     for note in record.notes:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     if BASELINE not in record.networks:
         print("note: no classical baseline stands beside the networks: make baseline, then the report again")
     pictures = sorted((command.artifacts / "comparison").glob("*.png"))

@@ -5,13 +5,11 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from contract.command import printable
 from contract.errors import UserError
 from contract.files import read_bytes
-from contract.model_card import METADATA_KEY, ModelCard
+from contract.model_card import DRAWN, METADATA_KEY, ModelCard
 from contract.model_file import check_seal
-
-# By the end of an interval's name: what was drawn anew. "people" is of older cards, which do not say which of the two.
-DRAWN = {"identities": "people", "subjects": "subject ids", "people": "people or subject ids"}
 
 
 def show_card(path: Path) -> None:
@@ -73,8 +71,10 @@ def card_text(card: ModelCard, name: str) -> str:
         ],
         "Data": [card.citation],
     }
-    blocks = [f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) for title, lines in sections.items()]
-    return "\n\n".join([f"# {card.arch}: {name}", *blocks])
+    blocks = [
+        f"## {title}\n\n" + "\n".join(f"- {printable(line)}" for line in lines) for title, lines in sections.items()
+    ]
+    return "\n\n".join([f"# {card.arch}: {printable(name)}", *blocks])
 
 
 def _input(card: ModelCard) -> str:

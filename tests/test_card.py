@@ -28,6 +28,12 @@ def test_card_text_gives_intervals_and_says_what_the_raw_file_was_compared_on(ca
     assert "- raw_error inf\n- raw_within nan\n" in card_text(endless, "model.raw.onnx")
 
 
+def test_what_a_card_says_steers_no_terminal(card: ModelCard) -> None:
+    text = card_text(replace(card, dataset="cells \x1b]0;title\x07\x1b[2J\n- of ours"), "model\x1b.onnx")
+    assert "trained from scratch on: cells \ufffd]0;title\ufffd\ufffd[2J\ufffd- of ours\n" in text
+    assert "\x1b" not in text
+
+
 def test_card_text_says_which_label_is_which_and_what_the_numbers_are_of(card: ModelCard) -> None:
     other = replace(card, classes=("HEM", "ALL"), mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), threshold=0.25, epoch=7)
     text = card_text(replace(other, calibration=("a", "b"), float_layers=("conv1", "fc")), "model.onnx")

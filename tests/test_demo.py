@@ -72,6 +72,18 @@ def test_brackets_in_the_name_of_the_cells_are_no_markup(
     assert "networks trained on cells [fold 1] [/]" in " ".join(capsys.readouterr().out.split())
 
 
+def test_what_a_card_says_steers_no_terminal(
+    card: ModelCard, shards: Path, synthetic_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes = ("\x1b[31mnormal", "\x1b[31mblast")
+    write_network(tmp_path, replace(card, dataset="cells \x1b]0;title\x07\x1b[2J", classes=classes), 1)
+    image = synthetic_data / "synthetic" / "valid" / "1.bmp"
+    demo(Demo((image,), tmp_path, (shards,), device="cpu", pictures=False))
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "cells \ufffd]0;title\ufffd\ufffd[2J" in " ".join(printed.split())
+
+
 def test_folders_that_may_not_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(path))

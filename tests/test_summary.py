@@ -62,3 +62,15 @@ def test_where_no_people_are_drawn_the_interval_is_of_images(
     assert "95 % (images)" in printed
     assert "60.0% to 70.0%" in printed
     assert "no classical baseline" not in printed
+
+
+def test_what_a_record_says_steers_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = record(networks={"resnet18": network("resnet18", 0.9)}, notes=("a \x1b[2J note",))
+    whole = replace(whole, dataset=replace(whole.dataset, name="cells \x1b]0;title\x07"))
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "metrics.json").write_text(to_json(whole))
+    print_summary(Summary(tmp_path))
+    printed = capsys.readouterr().out
+    assert "note: a \ufffd[2J note\n" in printed
+    assert "cells \ufffd]0;title\ufffd: valid" in printed
+    assert "\x1b" not in printed
