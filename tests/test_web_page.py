@@ -14,6 +14,7 @@ def test_a_card_is_told_in_words_each_metric_with_its_interval(card: ModelCard) 
     metrics, intervals = {"valid_accuracy": 0.9, "valid_loss": 0.25}, {"valid_accuracy": (0.8, 0.95)}
     one = replace(card, variant="float32", opset=18, metrics=metrics, intervals=intervals, samples=12, seed=4, epoch=9)
     other = replace(one, arch="resnet50", variant="int8", temperature=1.5, threshold=0.4, operating_point="balanced")
+    one = replace(one, intervals=intervals | {"valid_accuracy_identities": (0.7, 0.97)})
     predictors: Any = {
         c.arch: SimpleNamespace(
             card=c, path=Path(c.arch, "model.onnx"), sha256="a1" * 32, provider="CPUExecutionProvider"
@@ -25,7 +26,8 @@ def test_a_card_is_told_in_words_each_metric_with_its_interval(card: ModelCard) 
     assert told["limits"] == list(card.limits)
     first, second = (dict(network["rows"]) for network in told["networks"])
     assert first["file"] == "resnet18/model.onnx, SHA-256 a1a1a1a1a1a1a1a1…"
-    assert first["valid accuracy"] == "0.900 (95 % interval 0.800 to 0.950)"
+    assert first["valid accuracy"] == "0.900 (95 % interval 0.700 to 0.970, people drawn anew)"
+    assert second["valid accuracy"] == "0.900 (95 % interval 0.800 to 0.950, images as if independent)"
     assert first["valid loss"] == "0.250"
     assert first["trained on"].endswith(f"(manifest {card.manifest_digest[:12]}…), seed 4, epoch 9")
     assert (first["temperature"], second["temperature"]) == ("1.000 (not calibrated)", "1.500")
