@@ -26,7 +26,7 @@ TITLES = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
     "brier": "Brier (lower is better)",
-    "ece": "ECE (lower is better)",
+    "ece": "ECE (lower is better; intervals too high)",
 }
 MOST_SUBJECTS = 80  # rows of the dot plot
 

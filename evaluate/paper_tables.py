@@ -148,7 +148,8 @@ def _pairs(record: ReportRecord) -> Part:
         for p in record.pairs
     ]
     head = ["pair (a, b)", "same verdict", "only a right", "only b right", "McNemar p", "p (Holm)"]
-    return _table("The networks compared pair by pair", head, rows)
+    caption = "The networks compared pair by pair; p takes cells as independent, which cells of one person are not"
+    return _table(f"{caption}, and is too small", head, rows)
 
 
 def _table(caption: str, head: list[str], rows: list[list[str]], numeric: bool = True) -> Part:

@@ -22,6 +22,7 @@ def test_pairs_stand_below_their_heads() -> None:
     (pairs,) = part_tables(record())["results-comparison"]
     assert pairs["head"][1:] == ["same verdict", "only a right", "only b right", "McNemar p", "p (Holm)"]
     assert pairs["rows"] == [["resnet18, resnet50", "90.00 %", "2", "1", "0.25", "0.5"]]
+    assert "which cells of one person are not, and is too small" in pairs["caption"]
     assert part_tables(record(pairs=()))["results-comparison"] == []
 
 
