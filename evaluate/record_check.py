@@ -13,12 +13,18 @@ LABELS = (0, 1)
 
 def check_record(record: ReportRecord, path: Path) -> None:
     """Raise ``UserError`` naming the file ``path`` and the first rule that the record breaks."""
-    columns, subjects = record.networks, [{row.subject for row in n.subjects} for n in record.networks.values()]
+    columns = record.networks
+    unlabelled = [network.unlabelled for network in columns.values()]
+    subjects = [{row.subject for row in n.subjects} for n in columns.values()]
     rules = {
         "networks: must be known columns, one of them a network": (
             columns.keys() <= {*ARCHS, BASELINE, ENSEMBLE} and any(network.file for network in columns.values())
         ),
         "networks: their subjects must be the same": all(ids == subjects[0] for ids in subjects),
+        "networks: their unlabelled splits must be the same, a cell in each at least": all(
+            splits.keys() == unlabelled[0].keys() and all(split.n > 0 for split in splits.values())
+            for splits in unlabelled
+        ),
         "pairs: must be of networks that it has": all({pair.a, pair.b} <= columns.keys() for pair in record.pairs),
         "history: must be of known networks, an epoch at least": (
             record.history.keys() <= {*ARCHS} and all(record.history.values())
@@ -33,11 +39,20 @@ def check_record(record: ReportRecord, path: Path) -> None:
 
 
 def _rules(network: Network) -> list[tuple[str, bool]]:
+    scores = network.scores
     said = [label for error in network.errors for label in (error.label, error.verdict)]
     people = [label for row in network.subjects for label in (row.vote, row.truth)]
     return [
         ("labels must be 0 and 1", {*said} <= {*LABELS} and {*people} <= {*LABELS, None}),
         ("file.card must be a network's", network.file is None or _is_card(network.file.card)),
+        (
+            "auroc and auprc must both be known, or neither",
+            (scores.auroc.value is None) == (scores.auprc.value is None),
+        ),
+        (
+            "baseline.trained_on must be a number at least",
+            network.baseline is None or bool(network.baseline.trained_on),
+        ),
     ]
 
 

@@ -1,16 +1,19 @@
 """A metrics.json that reads well and does not hang together is refused before anything is drawn of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from finished_report import artifacts, record, words
 
+from contract.baseline import BaselineCard
 from contract.errors import UserError
 from evaluate.paper import Paper, paper
+from evaluate.record_check import check_record
 from evaluate.report import Page, page
-from evaluate.report_record import load_record
+from evaluate.report_record import Verdicts, load_record
 from evaluate.stale import check_networks
 
 __all__ = ["artifacts", "words"]  # fixtures
@@ -39,6 +42,8 @@ def _edit(artifacts: Path, place: str, value: Any) -> None:
         ("history resnet18", [], "history: must be of known networks, an epoch at least"),
         ("history resnet34", [{"epoch": 1, "train": 0.5, "valid": 0.5}], "history: must be of known networks"),
         ("dataset classes", ["normal"], r"dataset\.classes: must be two names"),
+        ("networks resnet18 scores auprc value", None, r"networks\.resnet18: auroc and auprc must both be known"),
+        ("networks resnet18 unlabelled", {"test": {"n": 1, "blasts": 1, "normals": 0}}, "their unlabelled splits must"),
         ("date", "today", "date: must be YYYY-MM-DD"),
         ("pairs", [{**vars(record().pairs[0]), "a": "resnet34"}], "pairs: must be of networks that it has"),
     ],
@@ -65,3 +70,17 @@ def test_a_network_s_file_lies_where_it_belongs(artifacts: Path, path: str) -> N
     made = load_record(artifacts / "report")
     with pytest.raises(UserError, match=r"metrics\.json: networks\.resnet18\.file\.path must be resnet18/model\.onnx"):
         check_networks(made, artifacts, may_lack=True)
+
+
+def test_a_split_without_a_cell_and_a_baseline_trained_on_nothing_are_refused(tmp_path: Path) -> None:
+    card = BaselineCard(1, "cells", ("normal", "blast"), ("c" * 64,), "trees", ("area",), 0, 0.5, (), {}, {})
+    changes: dict[str, dict[str, Any]] = {
+        r"^\S+: networks: their unlabelled splits must be the same, a cell": {
+            "unlabelled": {"test": Verdicts(0, 0, 0)}
+        },
+        r"^\S+: networks\.resnet18: baseline\.trained_on must be a number": {"baseline": card},
+    }
+    for rule, changed in changes.items():
+        network = replace(record().networks["resnet18"], **changed)
+        with pytest.raises(UserError, match=rule):
+            check_record(record(networks={"resnet18": network}, pairs=(), history={}), tmp_path)
