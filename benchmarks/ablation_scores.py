@@ -21,9 +21,17 @@ from contract.errors import UserError
 CELL = ["seed", "fold", "key"]  # which cell of which split: keys come again in every fold
 COLUMNS = {*CELL, "label", "logit", "identity", "unseen", "setting", "minutes"}
 CHUNK = 50  # draws at once
-TEXT = {"identity": str, "key": str}  # as it is written: "NA" may be a person
+TEXT = {"identity": str, "subject": str, "key": str}  # as it is written: "NA" may be a person
 LEAST = 20  # cells of an identity whose accuracy is a number of its own
 Values = dict[str, NDArray[np.float64]]  # by score
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """Predictions of one file, whatever wrote them; raises ``UserError`` for one that is no table."""
+    try:
+        return pd.read_csv(file, dtype=TEXT, keep_default_na=False, na_values=[""])
+    except (ValueError, OSError) as error:  # pandas' own errors of an empty or ragged file are ValueErrors
+        raise UserError(f"{file}: no table of predictions: {' '.join(str(error).split())}") from None
 
 
 def read(files: Sequence[Path], setting: str | None = None) -> pd.DataFrame:
@@ -33,7 +41,7 @@ def read(files: Sequence[Path], setting: str | None = None) -> pd.DataFrame:
     """
     tables = []
     for file in files:
-        table = pd.read_csv(file, dtype=TEXT, keep_default_na=False, na_values=[""])
+        table = read_table(file)
         named = NAME.fullmatch(file.name)
         if not set(table.columns) >= COLUMNS or named is None or set(table.fold) - {int(named["fold"])}:
             raise UserError(f"{file}: not predictions of benchmarks/ablation.py")

@@ -14,14 +14,13 @@ import pandas as pd
 import tyro
 from numpy.typing import NDArray
 
-from benchmarks.predictions_files import estimate
+from benchmarks.ablation_scores import read_table
+from benchmarks.predictions_files import estimate, read_identities
 from contract.bootstrap import Interval, weighted_ranks
 from contract.command import run_command
 from contract.errors import UserError
-from contract.files import read_text
-from contract.manifest import Manifest
 
-COLUMNS = {"key", "subject", "label", "verdict", "probability"}
+COLUMNS = {"ID", "key", "subject", "label", "verdict", "probability"}
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,7 @@ class JoinedPeople:
 
 
 def main(command: JoinedPeople) -> None:
-    joined = Manifest.from_json(read_text(command.identities), str(command.identities)).identities
-    if not joined:
-        raise UserError(f"{command.identities}: knows no identities: name shards that were split by identity")
+    joined = read_identities(command.identities)
     tables = read_tables(command)
     baseline = tables.get("baseline")
     print("| | n, people | accuracy (95 %) | AUROC (95 %) | accuracy less the baseline's |")
@@ -69,7 +66,7 @@ def read_tables(command: JoinedPeople) -> dict[str, pd.DataFrame]:
     paths = sorted(command.report.glob(f"{start}*.csv"))
     if not paths:
         raise UserError(f"{command.report}: holds no {start}*.csv")
-    tables = {path.stem.removeprefix(start): _read(path) for path in paths}
+    tables = {path.stem.removeprefix(start): read_table(path) for path in paths}
     for path, table in zip(paths, tables.values(), strict=True):
         if not set(table.columns) >= COLUMNS or table.label.isna().any() or table.subject.isna().any():
             raise UserError(f"{path}: not predictions of a labelled split whose subjects are known")
@@ -79,11 +76,6 @@ def read_tables(command: JoinedPeople) -> dict[str, pd.DataFrame]:
         if not table.ID.equals(first):
             raise UserError(f"{path}: not the cells of {paths[0].name}")
     return ordered
-
-
-def _read(path: Path) -> pd.DataFrame:
-    text = {"subject": str, "key": str}
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # "NA" may be a person
 
 
 def stated(found: tuple[float, Interval | None], scale: float, digits: str) -> str:

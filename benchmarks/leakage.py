@@ -5,7 +5,8 @@
 
 Each of NAME=FILES is predictions_valid.csv of a report or of the baseline, or CSVs of benchmarks/ablation.py (--both
 takes its two sides from their column ``unseen``), all of one setting, size and number of epochs. Intervals: 95 %,
-bootstrap, people drawn anew.
+bootstrap, people drawn anew. A report of a given split knows subject ids alone: --identities SHARDS/manifest.json, of
+any shards of the same data that were split by identity, says which of them are one person.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import pandas as pd
 import tyro
 from matplotlib.figure import Figure
 
-from benchmarks.predictions_files import accuracy, price, read_files
+from benchmarks.predictions_files import accuracy, price, read_files, read_identities
 from contract.command import run_command
 from contract.errors import UserError
 from contract.publish import publish_bytes
@@ -35,6 +36,7 @@ class Leakage:
     seen: tuple[str, ...] = ()  # NAME=FILES scored on people who are in train too
     unseen: tuple[str, ...] = ()  # NAME=FILES scored on people who are not
     out: Path = Path("docs/results/leakage.png")  # picture to write
+    identities: Path | None = None  # manifest of shards that were split by identity: joins the ids of one person
 
 
 def main(command: Leakage) -> None:
@@ -48,12 +50,14 @@ def main(command: Leakage) -> None:
 def read_rows(command: Leakage) -> Tables:
     """Both sides of every name, as they were named; raises ``UserError`` where a side has no cell or comes twice."""
     rows: Tables = {}
+    joined = {} if command.identities is None else read_identities(command.identities)
     for side, given in (("both", command.both), ("seen", command.seen), ("unseen", command.unseen)):
         for text in given:
             name, equals, pattern = text.partition("=")
             if not equals:
                 raise UserError(f"--{side} {text}: must be NAME=FILES")
             table = read_files(pattern)
+            table["person"] = [joined.get(person, person) for person in table.person]
             if table.run.nunique() > 1:
                 raise UserError(f"--{side} {text}: not one network but {'; '.join(sorted(set(table.run)))}: name each")
             for one in SIDES if side == "both" else (side,):

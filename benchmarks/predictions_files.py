@@ -10,11 +10,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.ablation_scores import COLUMNS as ABLATION
+from benchmarks.ablation_scores import read_table
 from benchmarks.ablation_settings import NAME
 from contract.bootstrap import PEOPLE, Interval, Weights, percentile_interval, resamples, weighted_share
 from contract.errors import UserError
+from contract.files import read_text
+from contract.manifest import Manifest
 
 SCORED = {"key", "label", "verdict", "subject", "identity"}  # of a report's, or the baseline's, predictions_valid.csv
+
+JOIN = "+"  # between the ids of one person in an identity
 
 Score = Callable[[Weights], NDArray[np.float64]]  # of each row of weights ``[B, N]``: float64 ``[B]``
 
@@ -50,8 +55,7 @@ def read_files(*patterns: str) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    text = {"identity": str, "subject": str, "key": str}
-    table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # "NA" may be a person
+    table = read_table(path)
     if set(table.columns) >= ABLATION:
         right, person, unseen, seed = (table.logit > 0) == (table.label == 1), table.identity, table.unseen, table.seed
         run = table.setting + _named(path)
@@ -63,6 +67,14 @@ def _read(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: neither predictions of benchmarks/ablation.py nor of a labelled split of a report")
     columns = {"person": person, "right": right, "unseen": unseen, "seed": seed, "file": str(path), "run": run}
     return pd.DataFrame(columns)
+
+
+def read_identities(manifest: Path) -> dict[str, str]:
+    """Who each subject id is; raises ``UserError`` for a manifest of shards that were not split by identity."""
+    joined = Manifest.from_json(read_text(manifest), str(manifest)).identities
+    if not joined:
+        raise UserError(f"{manifest}: knows no identities: name shards that were split by identity")
+    return joined
 
 
 def _named(path: Path) -> str:
@@ -82,7 +94,15 @@ def estimate(people: Sequence[str], score: Score) -> tuple[float, Interval | Non
 
 
 def price(seen: pd.DataFrame, unseen: pd.DataFrame) -> tuple[float, Interval | None]:
-    """Accuracy on people seen less that on people never seen, and its 95 % interval, the people of both drawn anew."""
+    """Accuracy on people seen less that on people never seen, and its 95 % interval, the people of both drawn anew.
+
+    Raises ``UserError`` where one person goes by an id on one side and by joined ids ("51+75+78") on the other.
+    """
+    sides = set(seen.person), set(unseen.person)
+    for some, others in (sides, sides[::-1]):
+        for name in sorted(some - others):
+            if JOIN in name and (apart := sorted({*name.split(JOIN)} & others)):
+                raise UserError(f"{apart[0]} on one side is {name} on the other: join the ids by --identities MANIFEST")
     both = pd.concat([seen, unseen], ignore_index=True)
     right, known = both.right.to_numpy(bool), np.arange(len(both)) < len(seen)
     less = lambda w: weighted_share(right, known, w) - weighted_share(right, ~known, w)  # noqa: E731

@@ -65,6 +65,10 @@ def test_shards_without_identities_and_tables_of_other_cells_are_refused(tmp_pat
     write(tmp_path, "b", [0.5] * 6, first=1)
     with pytest.raises(UserError, match=r"predictions_valid_b\.csv: not the cells of predictions_valid_a\.csv"):
         read_tables(JoinedPeople(tmp_path))
+    unnamed = (tmp_path / "predictions_valid_a.csv").read_text().replace("ID,", "id,")
+    (tmp_path / "predictions_valid_a.csv").write_text(unnamed)
+    with pytest.raises(UserError, match=r"predictions_valid_a\.csv: not predictions of a labelled split"):
+        read_tables(JoinedPeople(tmp_path))
 
 
 def test_one_person_alone_has_no_interval() -> None:

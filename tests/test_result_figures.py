@@ -1,6 +1,7 @@
 """The figures of docs/results.md: their numbers are those of the files, and a file that is none is refused."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from benchmarks.leakage import Leakage, read_rows
 from benchmarks.learning_curves import Curves, read_curves
 from benchmarks.predictions_files import accuracy, price, read_files
 from contract.errors import UserError
+from contract.manifest import Manifest
 
 
 def _ablation(path: Path, people: dict[str, list[int]], unseen: dict[str, list[int]], seed: int = 0) -> None:
@@ -66,6 +68,22 @@ def test_the_price_is_that_of_the_files(files: Path, capsys: pytest.CaptureFixtu
     assert picture.std() > 5
 
 
+def test_the_ids_of_one_person_are_joined_on_both_sides_or_there_is_no_price(files: Path, manifest: Manifest) -> None:
+    text = "ID,key,subject,identity,label,probability,verdict\n"
+    for name, people in (("ids", ("P,", "Q,", "R,", "S,")), ("people", ("P,P+Q", "Q,P+Q", "R,R+S", "S,R+S"))):
+        rows = [f"{i}.bmp,{i},{person},1,0.7,{i % 2}" for i in range(8) for person in people]
+        (files / f"{name}.csv").write_text(text + "\n".join(rows) + "\n")
+    identities = files / "manifest.json"
+    identities.write_text(replace(manifest, identities={"P": "P+Q", "Q": "P+Q", "R": "R+S", "S": "R+S"}).to_json())
+    sides = {"seen": (f"a={files}/ids.csv",), "unseen": (f"a={files}/people.csv",)}
+    apart, joined = (read_rows(Leakage(**sides, identities=given))["a"] for given in (None, identities))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"P on one side is P\+Q on the other: join the ids by --identities MANIFEST"):
+        price(apart["seen"], apart["unseen"])
+    with pytest.raises(UserError, match=r"P on one side is P\+Q on the other"):
+        price(apart["unseen"], apart["seen"])
+    assert price(joined["seen"], joined["unseen"]) == (0.0, (0.0, 0.0))  # the same verdicts of the same people
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -77,11 +95,15 @@ def test_the_price_is_that_of_the_files(files: Path, capsys: pytest.CaptureFixtu
         ({"both": ("a={}/abl/*.csv",)}, r"base \(resnet18, 64 px, 10 epochs\); base \(resnet18, 64 px, 20 epochs\)"),
         ({"both": ("a={0}/abl/*e20*.csv", "b={0}/ways.csv")}, "not one network but 8 orientations; as trained"),
         ({"seen": ("a={}/report/predictions_valid_*.csv",)}, "not one network but "),
+        ({"seen": ("a={}/leakage.png",)}, r"leakage\.png: no table of predictions: "),
+        ({"seen": ("a={}/empty.csv",)}, r"empty\.csv: no table of predictions: No columns to parse"),
         ({}, "nothing to draw"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(files: Path, flags: dict[str, tuple[str, ...]], words: str) -> None:
     (files / "other.csv").write_text("ID,label\n1,0\n")
+    (files / "empty.csv").touch()
+    (files / "leakage.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (files / "report").mkdir()
     for name in ("resnet18", "resnet50"):
         shutil.copy(files / "predictions_valid.csv", files / "report" / f"predictions_valid_{name}.csv")
