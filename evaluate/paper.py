@@ -138,7 +138,11 @@ def _compile_or_name(command: Paper, content: dict[str, Any], words: Words, room
 
 def _compile(content: dict[str, Any], room: Path, fonts: typst.Fonts) -> bytes:
     (room / "data.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    return typst.compile(room / "paper.typ", root=room, font_paths=fonts, pdf_standards=["ua-1"])
+    pdf, warnings = typst.compile_with_warnings(room / "paper.typ", root=room, font_paths=fonts, pdf_standards=["ua-1"])
+    lost = [warning.message for warning in warnings if "ignored" in warning.message]
+    if lost:  # a page without a part of the words is no report
+        raise typst.TypstError(lost[0])
+    return pdf
 
 
 def _culprit(command: Paper, content: dict[str, Any], words: Words, room: Path, fonts: typst.Fonts) -> str:

@@ -97,18 +97,30 @@ def _tree(tokens: list[Token], path: Path, pictures: dict[str, Path]) -> list[No
 
 
 def _set_free(nodes: list[Node]) -> list[Node]:
-    """A picture stands in a paragraph of Markdown; on paper a figure follows it."""
+    """A picture stands in a paragraph or a heading of Markdown; on paper a figure follows it."""
     free = []
     for node in nodes:
-        inner = _set_free(node["children"]) if "children" in node else []
-        if node["kind"] != "paragraph":
-            free.append({**node, "children": inner} if "children" in node else node)
+        if node["kind"] not in ("paragraph", "heading"):
+            free.append({**node, "children": _set_free(node["children"])} if "children" in node else node)
             continue
-        rest = [child for child in inner if child["kind"] != "picture"]
-        if any(child["kind"] not in ("softbreak", "hardbreak") for child in rest):
+        rest, pictures = _lift(node["children"])
+        if not pictures or any(child["kind"] not in ("softbreak", "hardbreak") for child in rest):
             free.append({**node, "children": rest})
-        free += [child for child in inner if child["kind"] == "picture"]
+        free += pictures
     return free
+
+
+def _lift(nodes: list[Node]) -> tuple[list[Node], list[Node]]:
+    """What stands in a line without its pictures, and these: in a link or in bold, too, typst would pass over them."""
+    rest, pictures = [], []
+    for node in nodes:
+        inner, found = _lift(node.get("children", []))
+        pictures += [{"url": node["url"], **picture} for picture in found] if node["kind"] == "link" else found
+        if node["kind"] == "picture":
+            pictures.append(node)
+        elif inner or not found:
+            rest.append({**node, "children": inner} if "children" in node else node)
+    return rest, pictures
 
 
 def _node(token: Token, path: Path, pictures: dict[str, Path]) -> Node | None:

@@ -3,6 +3,8 @@
 import tempfile
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from finished_report import artifacts, words
 from pypdf import PdfReader
@@ -68,3 +70,42 @@ def test_fonts_that_are_no_folder_are_refused(artifacts: Path, words: Path, tmp_
         fonts.write_bytes(b"a font")
     with pytest.raises(UserError, match=r"fonts\.otf: no folder of fonts"):
         paper(Paper("0123456", "Ada Lovelace", words, artifacts, fonts))
+
+
+def _drawn(path: Path) -> list[tuple[float, float]]:
+    """Width and height of every picture in points, as the pages place it."""
+    found: list[tuple[float, float]] = []
+
+    def note(operator: bytes, _: object, matrix: list[float], __: object) -> None:
+        if operator == b"Do":
+            found.append((matrix[0], abs(matrix[3])))
+
+    for page in PdfReader(path).pages:
+        page.extract_text(visitor_operand_before=note)
+    return found
+
+
+def test_a_picture_is_drawn_whole_however_tall_and_in_a_link_too(artifacts: Path, words: Path) -> None:
+    before = len(_drawn(paper(_student(artifacts, words))))
+    for name, sides in (("wide", (30, 60)), ("tall", (240, 100))):
+        assert cv2.imwrite(str(words / f"{name}.png"), np.full((*sides, 3), 90, np.uint8))
+    (words / "introduction.md").write_text("![wide](wide.png)\n\n**[![tall](tall.png)](https://example.org)**\n")
+    drawn = _drawn(paper(_student(artifacts, words)))
+    assert len(drawn) == before + 2
+    (wide, tall) = ([s for s in drawn if s[1] / s[0] == pytest.approx(ratio, rel=0.01)] for ratio in (0.5, 2.4))
+    room = 595.3 - 2 * 68  # points between the margins
+    assert wide == [pytest.approx((0.8 * room, 0.4 * room), rel=0.01)]
+    assert tall == [pytest.approx((567 / 2.4, 567), rel=0.01)]  # 20 cm
+
+
+def test_code_without_a_blank_is_broken_within_the_paper(artifacts: Path, words: Path) -> None:
+    setting = ",".join(f"setting_{n}={n}.5" for n in range(20))
+    said = {"a_b.c(d, e)": "", setting: "\u200b"}  # what is short enough is as it was, copied too
+    for code, between in said.items():
+        (words / "introduction.md").write_text(f"`{code}`\n\n    {code}\n", encoding="utf-8")
+        pages = PdfReader(paper(_student(artifacts, words))).pages
+        text = "\n".join(page.extract_text() for page in pages)
+        assert ("\u200b" in text) == bool(between)
+        plain = text.replace("\u200b", "")
+        assert plain.replace("\n", "").count(code) == 2
+        assert max(len(line) for line in plain.splitlines() if "setting_" in line or "a_b" in line) < 90

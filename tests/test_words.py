@@ -111,3 +111,14 @@ def test_no_folder_and_no_utf8_are_named(tmp_path: Path) -> None:
     (tmp_path / "discussion.md").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=r"discussion\.md: cannot be read: not UTF-8"):
         read_words(tmp_path)
+
+
+def test_a_picture_in_a_link_in_bold_or_in_a_heading_is_no_less_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    text = "See [![linked](a.png)](https://example.org) *here **![bold](a.png)***.\n\n"
+    nodes = _nodes(tmp_path, text + "[![alone](a.png)](https://example.org/b)\n\n# ![head](a.png) end\n")
+    assert [node["kind"] for node in nodes] == ["paragraph", *["picture"] * 3, "heading", "picture"]
+    pictures = [(node["text"], node.get("url")) for node in nodes if node["kind"] == "picture"]
+    linked = [("linked", "https://example.org"), ("bold", None), ("alone", "https://example.org/b"), ("head", None)]
+    assert pictures == linked
+    assert (_text(nodes[:1]), _text(nodes[4:5])) == ("See  here .", " end")
