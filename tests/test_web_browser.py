@@ -20,6 +20,9 @@ pytestmark = pytest.mark.skipif(
 )
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 PHONE = {"width": 390, "height": 844}
+EXPECTED = re.compile(
+    "status of 422|net::ERR_FAILED"
+)  # what a browser says of a refused image, and of a request that a test cuts off
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
         opened.set_default_timeout(60_000)
         opened.on("request", lambda request: asked.append(request.url))
         opened.on("pageerror", lambda error: errors.append(str(error)))
-        opened.on("console", lambda m: errors.append(m.text) if "status of 422" not in m.text else None)
+        opened.on("console", lambda m: errors.append(m.text) if not EXPECTED.search(m.text) else None)
         opened.goto(address)
         expect(opened.get_by_text("3 networks ready")).to_be_visible(timeout=60_000)
         yield opened
@@ -86,7 +89,7 @@ def test_three_cells_three_verdicts_and_a_text_file(page: Page, synthetic_data: 
     notes.write_text("not a cell")
     _drop(page, notes)
     expect(page.get_by_role("alert")).to_have_text("notes.txt: not a BMP, PNG or JPEG image (10 bytes)")
-    expect(page.get_by_text("3 images classified, 1 refused.")).to_be_visible()
+    expect(page.get_by_text("3 images classified, 1 not.")).to_be_visible()
 
 
 def test_a_name_is_never_markup(page: Page, synthetic_data: Path, tmp_path: Path) -> None:
@@ -146,6 +149,24 @@ def test_an_answer_to_what_was_cleared_counts_for_nothing(page: Page, synthetic_
     page.set_input_files("#files", cells[1])
     expect(page.get_by_text("1 image classified.")).to_be_visible(timeout=60_000)
     assert page.get_by_role("article").count() == 1
+
+
+def test_the_end_of_the_program_is_told_and_its_return_too(page: Page, synthetic_data: Path) -> None:
+    cell, state = synthetic_data / "synthetic" / "valid" / "0.bmp", page.locator("#state")
+    ended = "no answer: has the program in the terminal ended?"
+    expect(state).to_have_class("state ready", timeout=60_000)
+    page.route("**/classify*", lambda route: route.abort())
+    page.set_input_files("#files", cell)
+    expect(page.get_by_role("alert")).to_have_text(f"0.bmp: {ended}")
+    expect(page.locator("#news")).to_have_text("0 images classified, 1 not.")
+    expect(state).to_have_class("state failed")
+    expect(state).to_have_text(ended)
+    page.unroute("**/classify*")
+    page.set_input_files("#files", [])
+    page.set_input_files("#files", cell)
+    expect(page.get_by_text("1 image classified, 1 not.")).to_be_visible(timeout=60_000)
+    expect(state).to_have_class("state ready")
+    expect(state).to_contain_text("ready")
 
 
 def test_a_folder_is_named_as_one(page: Page, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 "use strict";
 
 const MAXIMUM_BYTES = 16 * 2 ** 20;
+const ENDED = "no answer: has the program in the terminal ended?";
 const find = (id) => document.getElementById(id);
 const queue = [];
 let busy = false, done = 0, failed = 0, asked = 0, said = "", round = 0;
@@ -86,10 +87,12 @@ async function classify(file) {
     showAnswer(article, title, file.name, answer);
     said = `${file.name}: ${answer.opinions.at(-1).verdict}, says the ensemble.`;
     done += 1;
+    if (find("state").classList.contains("failed")) showNetworks(); // the program was started again
   } catch (error) {
     if (mine !== round) return;
-    const lost = error instanceof TypeError ? `${file.name}: no answer: has the program in the terminal ended?` : error.message;
-    article.append(element("p", { class: "problem", role: "alert" }, lost));
+    const ended = error instanceof TypeError;
+    if (ended) showState("failed", ENDED);
+    article.append(element("p", { class: "problem", role: "alert" }, ended ? `${file.name}: ${ENDED}` : error.message));
     failed += 1;
   }
 }
@@ -103,7 +106,7 @@ async function work() {
   }
   busy = false;
   if (!done && !failed) return; // all of it was cleared
-  const summary = `${done} image${done === 1 ? "" : "s"} classified${failed ? `, ${failed} refused` : ""}.`;
+  const summary = `${done} image${done === 1 ? "" : "s"} classified${failed ? `, ${failed} not` : ""}.`;
   find("news").textContent = done === 1 && !failed ? `${summary} ${said}` : summary;
 }
 
@@ -117,22 +120,26 @@ function card(network) {
   return element("details", {}, element("summary", {}, `Card of ${network.network}`), element("dl", {}, ...rows));
 }
 
+function showState(kind, text) {
+  find("state").classList.remove("ready", "failed");
+  find("state").classList.add(kind);
+  find("state-text").textContent = text;
+}
+
 async function showNetworks() {
   try {
     const response = await fetch("/networks");
     const answer = await response.json();
     if (response.status === 503) return void setTimeout(showNetworks, 200);
     const count = answer.networks.length;
-    find("state").classList.add("ready");
-    find("state-text").textContent = `${count} network${count === 1 ? "" : "s"} ready, ${answer.variant}, ${answer.provider}`;
+    showState("ready", `${count} network${count === 1 ? "" : "s"} ready, ${answer.variant}, ${answer.provider}`);
     find("trained").textContent = `Trained on: ${answer.dataset}.`;
     find("cards").replaceChildren(...answer.networks.map(card));
     find("limits").replaceChildren(...answer.limits.map((limit) => element("li", {}, limit)));
     find("citation").textContent = `Data: ${answer.citation}`;
     find("cards-section").hidden = false;
   } catch {
-    find("state").classList.add("failed");
-    find("state-text").textContent = "no answer: has the program in the terminal ended?";
+    showState("failed", ENDED);
   }
 }
 
