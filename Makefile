@@ -35,7 +35,8 @@ several = $(if $(call one,$(1)),"$(1)",$(1))
 .PHONY: synthetic help setup shards verify audit preview train baseline export evaluate answers course publish demo demo-web report handin test bench bench-loader bench-train bench-inference format clean
 
 synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synthetic cells: draw, build, train, export, evaluate
-	@$(PY) -m evaluate summary --artifacts $(SYNTHETIC)
+	@$(PY) -m evaluate summary --artifacts $(SYNTHETIC) || \
+	  { echo "$(SYNTHETIC): of another version of the code? make clean, then make" >&2; exit 2; }
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -119,7 +120,7 @@ course_training = ARCH=$(1) SHARDS=$(COURSE_SHARDS) ARTIFACTS=$(2) THREADS=$(COU
   FLAGS="$(strip $(4) $(addprefix --initial $(3)/,$(addsuffix /best.pt,$(COURSE_FROM_$(1)))) $(5))"
 REFIT = $(ARTIFACTS)/refit
 UNSEEN = $(ARTIFACTS)/unseen
-course: $(SETUP)  ## everything of docs/results/course again, three to five hours of two cores: make course DATA=folder ARTIFACTS=artifacts/course
+course: $(SETUP)  ## everything of docs/results/course again, three to four hours of two Zen 5 cores, twice that on Zen 4: make course DATA=folder ARTIFACTS=artifacts/course
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make course DATA=folder (a dataset's folder)" >&2; exit 2; }
 	@test -z "$(word 2,$(SHARDS))$(word 2,$(ARTIFACTS))" || \
 	  { echo "error: SHARDS and ARTIFACTS: make course lists folders inside them, so their names must hold no blanks" >&2; exit 2; }
