@@ -89,7 +89,7 @@ def test_three_cells_three_verdicts_and_a_text_file(page: Page, synthetic_data: 
     notes.write_text("not a cell")
     _drop(page, notes)
     expect(page.get_by_role("alert")).to_have_text("notes.txt: not a BMP, PNG or JPEG image (10 bytes)")
-    expect(page.get_by_text("3 images classified, 1 not.")).to_be_visible()
+    expect(page.get_by_text("3 images classified, 1 refused.")).to_be_visible()
 
 
 def test_a_name_is_never_markup(page: Page, synthetic_data: Path, tmp_path: Path) -> None:
@@ -158,13 +158,13 @@ def test_the_end_of_the_program_is_told_and_its_return_too(page: Page, synthetic
     page.route("**/classify*", lambda route: route.abort())
     page.set_input_files("#files", cell)
     expect(page.get_by_role("alert")).to_have_text(f"0.bmp: {ended}")
-    expect(page.locator("#news")).to_have_text("0 images classified, 1 not.")
+    expect(page.locator("#news")).to_have_text("0 images classified, 1 not answered.")
     expect(state).to_have_class("state failed")
     expect(state).to_have_text(ended)
     page.unroute("**/classify*")
     page.set_input_files("#files", [])
     page.set_input_files("#files", cell)
-    expect(page.get_by_text("1 image classified, 1 not.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("1 image classified, 1 not answered.")).to_be_visible(timeout=60_000)
     expect(state).to_have_class("state ready")
     expect(state).to_contain_text("ready")
 

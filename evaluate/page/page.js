@@ -5,7 +5,7 @@ const MAXIMUM_BYTES = 16 * 2 ** 20;
 const ENDED = "no answer: has the program in the terminal ended?";
 const find = (id) => document.getElementById(id);
 const queue = [];
-let busy = false, done = 0, failed = 0, asked = 0, said = "", round = 0;
+let busy = false, done = 0, refused = 0, unanswered = 0, asked = 0, said = "", round = 0;
 
 function element(kind, attributes = {}, ...children) {
   const made = document.createElement(kind);
@@ -93,7 +93,8 @@ async function classify(file) {
     const ended = error instanceof TypeError;
     if (ended) showState("failed", ENDED);
     article.append(element("p", { class: "problem", role: "alert" }, ended ? `${file.name}: ${ENDED}` : error.message));
-    failed += 1;
+    if (ended) unanswered += 1;
+    else refused += 1;
   }
 }
 
@@ -105,9 +106,11 @@ async function work() {
     await classify(queue.shift());
   }
   busy = false;
-  if (!done && !failed) return; // all of it was cleared
-  const summary = `${done} image${done === 1 ? "" : "s"} classified${failed ? `, ${failed} not` : ""}.`;
-  find("news").textContent = done === 1 && !failed ? `${summary} ${said}` : summary;
+  if (!done && !refused && !unanswered) return; // all of it was cleared
+  const counts = [`${done} image${done === 1 ? "" : "s"} classified`];
+  if (refused) counts.push(`${refused} refused`);
+  if (unanswered) counts.push(`${unanswered} not answered`);
+  find("news").textContent = `${counts.join(", ")}.` + (done === 1 && counts.length === 1 ? ` ${said}` : "");
 }
 
 function take(files) {
@@ -145,7 +148,7 @@ async function showNetworks() {
 
 find("files").addEventListener("change", (event) => { take(event.target.files); event.target.value = ""; });
 find("clear").addEventListener("click", () => {
-  queue.length = done = failed = 0;
+  queue.length = done = refused = unanswered = 0;
   round += 1;
   find("results").replaceChildren();
   find("results-section").hidden = find("clear").hidden = true;
