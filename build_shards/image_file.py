@@ -115,7 +115,7 @@ def _decode_png(data: bytes, source: str) -> Image:
     if depth != 8 or colour != 2:
         raise UserError(f"{source}: not an 8-bit 3-channel PNG (depth {depth}, colour type {colour})")
     _check_sides(width, height, source)
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if bgr is None:
         raise UserError(f"{source}: not a readable PNG")
     return bgr.astype(np.uint8, copy=False)

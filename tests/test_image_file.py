@@ -76,6 +76,17 @@ def test_a_png_is_read_whatever_its_suffix(tmp_path: Path):
     np.testing.assert_array_equal(read_image(tmp_path / "x.bmp")[0], rgb)
 
 
+def test_an_orientation_written_into_a_png_turns_nothing():
+    rgb = random_image(7, 10)
+    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)  # orientation 6: a quarter turn
+    plain = encode(rgb[:, :, ::-1], ".png")
+    chunk = struct.pack(">I", len(tiff)) + b"eXIf" + tiff + struct.pack(">I", zlib.crc32(b"eXIf" + tiff))
+    tagged = plain[:33] + chunk + plain[33:]  # behind the header
+    turned = cv2.imdecode(np.frombuffer(tagged, np.uint8), cv2.IMREAD_COLOR)
+    assert turned.shape == (10, 7, 3), "else OpenCV does not read the tag"
+    np.testing.assert_array_equal(decode_image(tagged, "cell.png"), rgb)
+
+
 def test_a_bmp_cut_anywhere_is_refused():
     data = bmp(random_image(4, 5))
     for length in range(len(data)):
