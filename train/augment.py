@@ -42,7 +42,7 @@ class Augment:
         return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
 
     def __call__(self, images: Tensor, normalise: Normalise, draws: Draws) -> Tensor:
-        """uint8 ``[N, H, W, 3]`` -> normalised float ``[N, 3, H, W]``; all randomness from ``draws``.
+        """uint8 ``[N, H, W, 3]`` -> normalised float ``[N, C, H, W]``; all randomness from ``draws``.
 
         In the order of nature: the stain, the lens, the file; then what a cell may look like anyway.
         """

@@ -79,5 +79,5 @@ def _stretch(length: int, place: Tensor, share: Tensor) -> Tensor:
 
 
 def resize(x: Tensor, size: int) -> Tensor:
-    """Area-average normalised images ``[N, 3, H, W]`` to ``[N, 3, size, size]`` (progressive size)."""
+    """Area-average normalised images ``[N, C, H, W]`` to ``[N, C, size, size]`` (progressive size)."""
     return x if x.shape[-1] == size else functional.interpolate(x, size=(size, size), mode="area")

@@ -13,7 +13,7 @@ from train.geometry import boxes_of
 
 
 def mix(x: Tensor, targets: Tensor, mixup: float, cutmix: float, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Mix images ``[N, 3, H, W]`` and targets, float ``[N, classes]``, with their partners.
+    """Mix images ``[N, C, H, W]`` and targets, float ``[N, classes]``, with their partners.
 
     ``mixup`` and ``cutmix`` are the alphas of Beta(alpha, alpha), 0 is off; where both are on, a coin chooses an image.
     The partner's share is the lesser one: mixup leaves a sample's own label the greater part, cutmix pastes at most

@@ -9,11 +9,11 @@ SMALLEST_VARIANCE = 1e-4  # of standardised cells, in units of the training spli
 
 
 class Normalise(nn.Module):
-    """uint8 ``[N, H, W, 3]`` RGB -> float ``[N, 3, H, W]``: cell pixels to mean 0 and std 1, background to zero.
+    """uint8 ``[N, H, W, 3]`` RGB -> float ``[N, C, H, W]``: cell pixels to mean 0 and std 1, background to zero.
 
     ``mean`` and ``std`` are of the training split's cell pixels, in units of 0..255: background is not tissue. With
     ``standardise``, mean and std of every image's own cell pixels are taken out instead, per channel; with ``colours``
-    as well, three more channels have the pixels as they are without it, and the result is ``[N, 6, H, W]``.
+    as well, three more channels have the pixels as they are without it: C, ``channels``, is 6 then, else 3.
     """
 
     mean: Tensor
