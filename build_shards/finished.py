@@ -1,9 +1,11 @@
 """Recognise a finished build: of the same recipe and the same sources to the byte, with every shard intact."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from build_shards.dataset import Dataset
+from build_shards.plan import ShardPlan
 from build_shards.sources import content_difference, listing_difference, placing_difference, recorded_sources
 from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
@@ -11,12 +13,12 @@ from contract.recipe import Recipe
 
 
 def finished_build(
-    dataset: Dataset, recipe: Recipe, shards: int, folder: Path, workers: int, skip_bad: bool
+    dataset: Dataset, recipe: Recipe, plans: list[ShardPlan], folder: Path, workers: int, skip_bad: bool
 ) -> Manifest:
-    """The manifest in ``folder``, when a build of ``dataset`` by ``recipe`` into so many ``shards`` would end in it.
+    """The manifest in ``folder``, when a build of ``dataset`` by ``recipe`` into the shards of ``plans`` ends in it.
 
-    Raises ``UserError`` that says what differs: recipe, name, number of shards, the first source that is new, gone,
-    placed otherwise or changed; and for a shard that is gone or damaged.
+    Raises ``UserError`` that says what differs: recipe, name, a split's number of shards, the first source that is new,
+    gone, placed otherwise or changed; and for a shard that is gone or damaged.
     """
     manifest = load_manifest(folder)
     left_out = manifest.skipped and not skip_bad
@@ -33,9 +35,16 @@ def finished_build(
         raise UserError(f"{folder / missing[0]}: the manifest lists this shard and it is gone: --force builds anew")
     difference = _source_difference(dataset, folder, manifest, workers)
     _refuse_if(difference is not None, folder, f"other sources (of {manifest.dataset}: {difference})")
-    count = len(manifest.shards)
-    _refuse_if(count != shards, folder, f"another plan ({count} shards, not {shards})")
+    counts = _count_differences(manifest, plans)
+    _refuse_if(bool(counts), folder, f"another plan ({'; '.join(counts)})")
     return manifest
+
+
+def _count_differences(manifest: Manifest, plans: list[ShardPlan]) -> list[str]:
+    """Split by split: two plans may deal the same cells otherwise over as many shards in all."""
+    there, planned = Counter(shard.split for shard in manifest.shards), Counter(plan.split for plan in plans)
+    splits = [split for split in there | planned if there[split] != planned[split]]
+    return [f"{there[split]} shards of {split}, not {planned[split]}" for split in splits]
 
 
 def _source_difference(dataset: Dataset, folder: Path, manifest: Manifest, workers: int) -> str | None:

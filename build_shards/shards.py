@@ -54,7 +54,7 @@ def build(
     """
     plans = plan_shards(dataset, multiple_of)
     if not force and _has_manifest(folder):
-        manifest = finished_build(dataset, recipe, len(plans), folder, workers, skip_bad)
+        manifest = finished_build(dataset, recipe, plans, folder, workers, skip_bad)
         if any(folder.glob(".building-*")) or (folder / LOCK).exists():  # killed after it had published
             with _locked(folder):
                 _clear_staging(folder, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from build_shards.dataset import read_dataset
+from build_shards.plan import plan_shards
 from build_shards.shards import INFO, build
 from contract.errors import UserError
 from contract.manifest import NAME, Manifest, load_manifest
@@ -219,6 +220,19 @@ def test_a_finished_build_of_more_shards_is_not_taken_for_one_of_fewer(write_cou
     build(dataset, SMALL, tmp_path / "shards", workers=1, force=False, multiple_of=2)
     with pytest.raises(UserError, match="another plan"):
         build(dataset, SMALL, tmp_path / "shards", workers=1, force=False)
+
+
+def test_nor_one_of_as_many_shards_for_one_that_deals_them_otherwise(
+    synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("build_shards.plan.SAMPLES_PER_SHARD", 12)
+    whole, folder = read_dataset(synthetic_data), tmp_path / "shards"
+    dataset = replace(whole, cells=tuple(c for c in whole.cells if c.label is not None), submissions=())
+    first, _ = build(dataset, SMALL, folder, workers=1, force=False, multiple_of=2)
+    assert len(first.shards) == len(plan_shards(dataset, 3)) == 6
+    with pytest.raises(UserError, match=r"plan \(4 shards of train, not 3; 2 shards of valid, not 3\): --force"):
+        build(dataset, SMALL, folder, workers=1, force=False, multiple_of=3)
+    assert build(dataset, SMALL, folder, workers=1, force=False, multiple_of=2) == (first, False)
 
 
 def test_what_a_build_left_that_was_killed_after_it_had_published_is_cleared(write_course, tmp_path: Path):
