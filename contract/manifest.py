@@ -101,7 +101,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, source: str = NAME) -> "Manifest":
-        return from_json(cls, text, source, FORMAT, "build the shards anew (make shards DATA=folder)")
+        return from_json(cls, text, source, FORMAT, "build the shards anew (make shards DATA=folder FORCE=1)")
 
     @property
     def digest(self) -> str:

@@ -50,7 +50,7 @@ class Recipe:
         if self.version != version:
             raise UserError(
                 f"recipe version {self.version}: of stain {self.stain} this code makes version {version}; "
-                "build the shards anew"
+                "build the shards anew (make shards DATA=folder FORCE=1) and train on them (make train FORCE=1)"
             )
 
     def to_json(self) -> str:

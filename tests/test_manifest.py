@@ -41,7 +41,7 @@ def test_shards_of_the_first_format_are_refused_by_their_format(manifest: Manife
     with pytest.raises(UserError) as refusal:
         load_manifest(tmp_path)
     said = f"{tmp_path / NAME}: format 1: this code reads format {FORMAT}: build the shards anew"
-    assert str(refusal.value) == f"{said} (make shards DATA=folder)"
+    assert str(refusal.value) == f"{said} (make shards DATA=folder FORCE=1)"
 
 
 @pytest.mark.parametrize("value", ["2", None, 2.0, True, [2]])
