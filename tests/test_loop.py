@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,23 @@ def test_loss_of_a_step_is_the_mean_over_its_batch(changes: dict[str, Any], shar
     )
     same = torch.isclose(loss, wanted / 20, rtol=1e-5)
     assert same != bool(run.config.mixup)  # mixed labels have another loss
+
+
+@pytest.mark.parametrize("changes", [{"cutmix": 1.0}, {"mixup": 0.4, "subject_head": 1.0}], ids=str)
+def test_of_mixed_cells_the_label_of_the_greater_part_counts_whatever_a_teacher_says(
+    changes: dict[str, Any], shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train.loop, "mix", lambda x, targets, *_: (x, targets.flip(0)))  # all is another cell's
+    run = Run(config_of(shards, tmp_path, **changes))
+    run.teacher = SimpleNamespace(soften=lambda targets, *_: torch.zeros_like(targets))  # type: ignore[assignment]
+    phase = run.new_phase(1)
+    batch = next(iter(run.train_batches(phase)))
+    said = torch.nn.functional.one_hot(batch.labels, 2).float()  # of every cell its own label
+    run.learner.register_forward_hook(lambda _, __, logits: torch.cat([said, logits[:, 2:]], 1))
+    correct = train.loop.forward(run, phase, batch)[1]
+    assert correct == (batch.labels == batch.labels.flip(0)).sum() < 20
+    padding = batch._replace(labels=torch.full_like(batch.labels, -1))
+    assert train.loop.forward(run, phase, padding)[1] == 0
 
 
 def test_sampling_by_class_evens_out_what_an_epoch_draws(shards: Path, tmp_path: Path) -> None:

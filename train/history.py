@@ -25,7 +25,7 @@ class Epoch:
 
     epoch: int  # counted from 1
     train_loss: float  # what is minimised, the second head's part included
-    train_accuracy: float  # share of 0..1; of mixed cells, how often the greater part is told
+    train_accuracy: float  # share of 0..1; of mixed cells, how often the label of the greater part is told
     valid_loss: float
     valid_accuracy: float
     valid_auroc: float  # NaN where valid has one class only

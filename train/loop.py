@@ -149,7 +149,7 @@ def set_learning_rate(run: Run, phase: Phase) -> None:
 
 
 def forward(run: Run, phase: Phase, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The loss of a batch, and how many samples were classified rightly.
+    """The loss of a batch, and how many samples were classified rightly: of mixed ones, as the greater part's label.
 
     Where several processes share the batch, the loss is this one's share of the mean times their number:
     ``DistributedDataParallel`` takes the mean of the gradients of all.
@@ -157,21 +157,24 @@ def forward(run: Run, phase: Phase, batch: Batch) -> tuple[Tensor, Tensor]:
     config, draws, classes = run.config, run.draws(phase), len(run.manifest.classes)
     images, labels = (t.to(run.device, non_blocking=True) for t in (batch.images, batch.labels))
     whole = run.augment(images, run.normalise, draws)
-    x, targets = resize(whole, phase.size), targets_of(labels, classes)
+    x, hard = resize(whole, phase.size), targets_of(labels, classes)
+    targets = hard
     if run.teacher is not None:
         targets = run.teacher.soften(targets, whole, run.autocast())
     if run.head is not None:
         targets = run.head.beside(targets, batch.keys)
     if config.mixup or config.cutmix:
-        x, targets = mix(x, targets, config.mixup, config.cutmix, draws)
+        x, both = mix(x, torch.cat([targets, hard], 1), config.mixup, config.cutmix, draws)
+        targets, hard = both[:, :-classes], both[:, -classes:]
     network = run.whole if draws.total == config.batch_size else run.partial
     with run.autocast():
         said = network(x.contiguous(memory_format=torch.channels_last)).float()
-    logits, right = said[:, :classes], targets[:, :classes]
-    total = loss_of(run, logits, right, batch.keys, draws.total)
+    logits = said[:, :classes]
+    total = loss_of(run, logits, targets[:, :classes], batch.keys, draws.total)
     if run.head is not None:
         total = total + run.head.loss(said[:, classes:], targets[:, classes:])
-    return total * (run.processes.ranks / draws.total), (logits.argmax(1) == labels).sum()
+    right = (logits.argmax(1) == hard.argmax(1)) & (labels >= 0)  # a padding sample has no target
+    return total * (run.processes.ranks / draws.total), right.sum()
 
 
 def loss_of(run: Run, logits: Tensor, targets: Tensor, keys: list[str], whole: int) -> Tensor:

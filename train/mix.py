@@ -17,7 +17,7 @@ def mix(x: Tensor, targets: Tensor, mixup: float, cutmix: float, draws: Draws) -
 
     ``mixup`` and ``cutmix`` are the alphas of Beta(alpha, alpha), 0 is off; where both are on, a coin chooses an image.
     The partner's share is the lesser one: mixup leaves a sample's own label the greater part, cutmix pastes at most
-    half of the image.
+    half of the image; where that holds more than half of the cell pixels, the partner's label has the greater part.
     """
     partner = moved((torch.arange(len(x)) ^ 1).clamp(max=len(x) - 1), x.device)
     cut = draws.uniform("mix") < 0.5 if mixup and cutmix else torch.full((len(x),), bool(cutmix))
