@@ -15,7 +15,7 @@ from train.checkpoint import load_checkpoint, save_checkpoint
 from train.config import Config
 from train.loop import train as train_network
 from train.optimize import make_optimizer
-from train.resume import _load_optimizer
+from train.reload import _load_optimizer
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 PHASE = {"epoch": 3, "step": 1, "seconds": 1.0, "losses": torch.zeros(2), "correct": torch.tensor(3)}
