@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,39 @@ def test_a_value_that_no_run_wrote_cannot_be_resumed(
         holder = holder[key]
     holder[place[-1]] = value
     save_checkpoint(last, card, state)
-    with pytest.raises(UserError, match=r"last\.pt: cannot be resumed \(\w+Error\): --force trains anew"):
+    with pytest.raises(UserError, match=r"last\.pt: cannot be resumed \(\w+Error\); --force trains anew"):
         train_network(config_of(shards, artifacts, resume=True))
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (b"PK", r"not a readable checkpoint \(\w+\)"),
+        ('"format": 1', "format 1: this code reads format 2: train and export the network anew"),
+        ('"version": 9', "recipe version 9: of stain none this code makes version 1; .*FORCE=1"),
+        (None, "its weights 'model' do not fit the network"),
+    ],
+    ids=["damaged", "older card", "another recipe", "other weights"],
+)
+def test_a_checkpoint_that_no_run_can_go_on_with_says_what_helps(
+    fault: str | bytes | None, words: str, finished: Path, shards: Path, tmp_path: Path
+) -> None:
+    artifacts = shutil.copytree(finished, tmp_path / "artifacts")
+    _spoil(artifacts / "resnet18" / "last.pt", fault)
+    with pytest.raises(UserError, match=rf"last\.pt.*: {words}.*; --force trains anew$"):
+        train_network(config_of(shards, artifacts, resume=True))
+    train_network(config_of(shards, artifacts, force=True))
+
+
+def _spoil(path: Path, fault: str | bytes | None) -> None:
+    state = torch.load(path, weights_only=True)
+    if isinstance(fault, bytes):
+        path.write_bytes(fault)
+    elif isinstance(fault, str):
+        key = fault.partition(":")[0]
+        torch.save(state | {"card": re.sub(key + r": \d+", fault, state["card"])}, path)
+    else:
+        torch.save(state | {"model": {}}, path)
 
 
 def test_settings_of_the_optimizer_are_the_runs_own_and_only_its_state_is_carried_over() -> None:

@@ -137,7 +137,7 @@ def test_a_checkpoint_with_another_kind_of_value_cannot_be_resumed(
     last = artifacts / "resnet18" / "last.pt"
     card, state = load_checkpoint(last)
     save_checkpoint(last, card, {k: v for k, v in state.items() if k not in ("card", "format")} | {field: value})
-    with pytest.raises(UserError, match=r"last\.pt: cannot be resumed \(\w+Error\): --force trains anew"):
+    with pytest.raises(UserError, match=r"last\.pt: cannot be resumed \(\w+Error\); --force trains anew"):
         train_network(config_of(shards, artifacts, resume=True))
 
 

@@ -1,5 +1,7 @@
 """Back into a run: what last.pt holds, value by value; whatever no run wrote, or another one did, is refused."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,27 @@ from train.run import Phase, Run
 def reload(run: Run, path: Path) -> ModelCard:
     """Let ``run`` stand where it stood when it wrote ``path``, and return that file's card.
 
-    Raises ``UserError`` for a file that is no checkpoint, of another run (it says what differs), or that none wrote.
+    Raises ``UserError`` for a file that is no checkpoint, of another run (it says what differs), or that none wrote;
+    it ends in what helps: a run that goes on would read the same file again.
     """
+    with else_anew():
+        return _reload(run, path)
+
+
+@contextmanager
+def else_anew() -> Iterator[None]:
+    """Let a ``UserError`` of the block say that --force trains anew."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{error}; --force trains anew") from None
+
+
+def _reload(run: Run, path: Path) -> ModelCard:
     card, state = load_checkpoint(path)
     differing = differences(card, run)
     if differing:
-        raise UserError(f"{path}: cannot be resumed, these differ: {', '.join(differing)}; --force trains anew")
+        raise UserError(f"{path}: cannot be resumed, these differ: {', '.join(differing)}")
     load_weights(run.model, state, path)
     load_weights(run.ema.model, state, path, "ema")
     try:
@@ -33,7 +50,7 @@ def reload(run: Run, path: Path) -> ModelCard:
         run.history = _history_of(state["history"])
         run.phase = _phase_of(run, state["phase"]) if state["phase"] else None
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise UserError(f"{path}: cannot be resumed ({type(error).__name__}): --force trains anew") from None
+        raise UserError(f"{path}: cannot be resumed ({type(error).__name__})") from None
     return card
 
 

@@ -14,7 +14,7 @@ from train.checkpoint import load_checkpoint, save_checkpoint
 from train.finite import check_losses, check_weights
 from train.history import NAME as HISTORY
 from train.history import best_epoch, finished, write_history
-from train.reload import cycles, differences, reload
+from train.reload import cycles, differences, else_anew, reload
 from train.run import Phase, Run
 from train.run_record import NAME as RUN_RECORD
 from train.run_record import write_start_record
@@ -101,12 +101,13 @@ def _check_best(run: Run) -> None:
     path = run.folder / BEST
     if not run.history or not run.processes.first:
         return
-    if not path.exists():
-        raise UserError(f"{path}: is gone, and {LAST} does not hold the weights of the best epoch; --force trains anew")
-    card, _ = load_checkpoint(path)
-    differing = differences(replace(card, training=card.training | {"cycles": run.config.cycles}), run)
-    if differing:
-        raise UserError(f"{path}: not of the run in {LAST}, these differ: {', '.join(differing)}; --force trains anew")
+    with else_anew():
+        if not path.exists():
+            raise UserError(f"{path}: is gone, and {LAST} does not hold the weights of the best epoch")
+        card, _ = load_checkpoint(path)
+        differing = differences(replace(card, training=card.training | {"cycles": run.config.cycles}), run)
+        if differing:
+            raise UserError(f"{path}: not of the run in {LAST}, these differ: {', '.join(differing)}")
 
 
 def _tell_best_of_cycles(run: Run) -> None:
