@@ -11,16 +11,19 @@ from typing import Any
 
 import pytest
 from as_nobody import as_nobody
+from equality import assert_equal
 from small_network import config_of
 
 import train.loop
 from contract.errors import UserError
 from contract.shard_reader import SplitReader
 from train.checkpoint import load_checkpoint, save_checkpoint
+from train.config import Config
 from train.data import train_batches
 from train.lock import locked_run
 from train.loop import train as train_network
 from train.run import Run
+from train.scores import Scores
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -29,6 +32,14 @@ pytestmark = pytest.mark.usefixtures("small_networks")
 def artifacts(finished: Path, tmp_path: Path) -> Path:
     """A copy of ``finished``, to be changed."""
     return Path(shutil.copytree(finished, tmp_path / "artifacts"))
+
+
+def trained(config: Config, *accuracies: float) -> Path:
+    """The folder of a finished run whose epochs have these accuracies on valid."""
+    scores = [Scores(0.5, accuracy, 0.5, 0.5) for accuracy in accuracies]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(train.loop, "evaluate", lambda *_: scores.pop(0))
+        return train_network(config)
 
 
 def content_of(artifacts: Path) -> dict[str, bytes]:
@@ -101,14 +112,15 @@ def test_what_a_killed_run_left_half_written_is_removed(artifacts: Path, shards:
 
 @pytest.mark.parametrize("changes", [{}, {"cycles": 2}], ids=["finished", "given a cycle"])
 def test_a_run_whose_best_weights_are_gone_is_not_gone_on_with(
-    changes: dict[str, Any], artifacts: Path, shards: Path
+    changes: dict[str, Any], shards: Path, tmp_path: Path
 ) -> None:
-    (artifacts / "resnet18" / "best.pt").unlink()
-    before = content_of(artifacts)
+    config = config_of(shards, tmp_path)
+    (trained(config, 0.75, 0.5) / "best.pt").unlink()
+    before = content_of(tmp_path)
     with pytest.raises(UserError, match=r"best\.pt: is gone, .*--force trains anew"):
-        train_network(config_of(shards, artifacts, resume=True, **changes))
-    assert content_of(artifacts) == before
-    train_network(config_of(shards, artifacts, force=True))
+        train_network(replace(config, resume=True, **changes))
+    assert content_of(tmp_path) == before
+    train_network(replace(config, force=True))
 
 
 def test_a_history_that_is_gone_comes_back_from_the_checkpoint(artifacts: Path, shards: Path) -> None:
@@ -119,13 +131,51 @@ def test_a_history_that_is_gone_comes_back_from_the_checkpoint(artifacts: Path, 
     assert history.read_bytes() == before
 
 
-def test_nor_is_one_whose_best_weights_are_of_another_run(artifacts: Path, shards: Path) -> None:
-    # A forced run that is killed between its first best.pt and its first last.pt leaves this.
-    best = artifacts / "resnet18" / "best.pt"
+OTHERS: list[tuple[dict[str, Any], str]] = [
+    ({"training": {"seed": 1}}, "not of the run in last.pt, these differ: seed 1 -> 0"),
+    ({"epoch": 9}, "not of epoch 1, the best one of the run in last.pt"),
+    ({"metrics": {"valid_accuracy": 0.25}}, "not of epoch 1, the best one of the run in last.pt"),
+]
+
+
+def change_best(best: Path, changes: dict[str, Any]) -> None:
+    """Other weights, and a card with ``changes``."""
     card, state = load_checkpoint(best)
-    save_checkpoint(best, replace(card, training=card.training | {"seed": 1}), {"model": state["model"]})
-    with pytest.raises(UserError, match=r"best\.pt: not of the run in last\.pt, these differ: seed 1 -> 0; --force"):
-        train_network(config_of(shards, artifacts, resume=True))
+    changed = replace(card, **{k: card.training | v if k == "training" else v for k, v in changes.items()})
+    save_checkpoint(best, changed, {"model": {k: v + 1 for k, v in state["model"].items()}})
+
+
+@pytest.mark.parametrize(("changes", "words"), OTHERS)
+def test_nor_is_one_whose_best_weights_are_of_another_run(
+    changes: dict[str, Any], words: str, shards: Path, tmp_path: Path
+) -> None:
+    config = config_of(shards, tmp_path)
+    change_best(trained(config, 0.75, 0.5) / "best.pt", changes)
+    before = content_of(tmp_path)
+    with pytest.raises(UserError, match=rf"best\.pt: {words}; --force trains anew"):
+        train_network(replace(config, resume=True))
+    assert content_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("changes", [*(changes for changes, _ in OTHERS), {}, None, b"PK"], ids=str)
+@pytest.mark.parametrize("refit", [False, True])
+def test_of_the_last_epoch_they_are_written_anew(
+    changes: Any, refit: bool, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A forced run of the same settings that was killed between its first best.pt and its first last.pt left this, when
+    # they were written in that order; in today's, every run that is killed between them leaves it.
+    config = config_of(shards, tmp_path, refit=refit)
+    best = trained(config, 0.5, 0.75) / "best.pt"
+    card, state = load_checkpoint(best)
+    if isinstance(changes, dict):
+        change_best(best, changes)
+    else:
+        best.write_bytes(changes) if changes else best.unlink()
+    train_network(replace(config, resume=True))
+    found, weights = load_checkpoint(best)
+    assert found == card
+    assert_equal(weights["model"], state["model"])
+    assert "best.pt is written anew: it was not of epoch 2, the best one" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -77,11 +78,14 @@ def not_bettered(history: list[Epoch], config: Config) -> Epoch | None:
 
 
 def write_history(path: Path, rows: list[Epoch]) -> None:
-    """Write all rows by rename."""
+    """Write all rows by rename, unless they stand there already."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(row).items()} for row in rows)
+    with suppress(OSError):  # what is not there or cannot be read is written
+        if path.read_bytes() == text.getvalue().encode():
+            return
     publish_text(path, text.getvalue())
 
 

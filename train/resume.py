@@ -2,18 +2,25 @@
 
 Random numbers need no place in it: those of a step follow from the seed and the step (``train.draws``), the order of an
 epoch from the seed and the epoch, and nothing draws from a global generator after the weights are made.
+
+At the end of an epoch last.pt comes first, best.pt and history.csv after it: wherever a run is killed between them,
+last.pt holds what the others lack, and a resumed run makes them whole before it goes on.
 """
 
 import time
 from dataclasses import asdict, replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from contract.errors import UserError
+from contract.model_card import ModelCard
 from contract.publish import remove, remove_unfinished
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.finite import check_losses, check_weights
 from train.history import NAME as HISTORY
-from train.history import best_epoch, finished, write_history
+from train.history import Epoch, best_epoch, finished, write_history
 from train.reload import cycles, differences, else_anew, reload
 from train.run import Phase, Run
 from train.run_record import NAME as RUN_RECORD
@@ -26,7 +33,7 @@ def start(run: Run) -> bool:
     """Load what is to be resumed, or make the folder ready for a new run; false when the run is finished already.
 
     Raises ``UserError`` when a run is there and neither resumed nor replaced, or is another run: it says what differs;
-    or when its best weights are gone.
+    or when its best weights are gone, and are not the last ones either.
     """
     last, record = run.folder / LAST, run.folder / RUN_RECORD
     if run.processes.first:
@@ -37,8 +44,6 @@ def start(run: Run) -> bool:
             raise UserError(f"{last}: a run is there already: --resume goes on with it, --force replaces it")
         grown = _load(run)
         if not grown:
-            if run.processes.first and run.history and not (run.folder / HISTORY).exists():  # of a finished run, too
-                write_history(run.folder / HISTORY, run.history)
             return not (finished(run.history, run.config) and record.is_file())
         _tell_best_of_cycles(run)
     if run.processes.first:
@@ -52,15 +57,15 @@ def start(run: Run) -> bool:
 
 
 def save_epoch(run: Run) -> None:
-    """Write last.pt, history.csv and, after the best epoch so far, best.pt (EMA weights alone)."""
+    """Write last.pt, then, after the best epoch so far, best.pt (EMA weights alone), then history.csv."""
     last = run.history[-1]
     check_weights(run, f"after epoch {last.epoch}", 0.0 if run.valid_split is None else last.valid_loss)
     run.phase = None
+    _write(run, None)  # first: after a kill between them, a last.pt of before would go on with a best.pt of now
     if run.processes.first:
         if best_epoch(run.history) is run.history[-1]:
             save_checkpoint(run.folder / BEST, run.card(), {"model": run.ema.model.state_dict()})
         write_history(run.folder / HISTORY, run.history)
-    _write(run, None)
 
 
 def save_step(run: Run, phase: Phase) -> None:
@@ -92,22 +97,53 @@ def _write(run: Run, phase: dict[str, Any] | None) -> None:
 def _load(run: Run) -> bool:
     """Go on where last.pt stands; true where the run now has more cycles than it had then."""
     card = reload(run, run.folder / LAST)
-    _check_best(run)
+    if run.processes.first and run.history:
+        _settle_best(run, card)
+        write_history(run.folder / HISTORY, run.history)
     return bool(run.config.cycles > cycles(card))
 
 
-def _check_best(run: Run) -> None:
-    """Raise ``UserError`` where the weights of the best epoch so far are gone, or those there are of another run."""
+def _settle_best(run: Run, card: ModelCard) -> None:
+    """See to it that best.pt has the weights of the best epoch so far; ``card`` is that of last.pt.
+
+    Where that epoch is the last one, last.pt has them too, and what lies there otherwise is replaced. Where it is an
+    earlier one, raises ``UserError`` for a best.pt that is gone or damaged, or of another run or epoch.
+    """
+    best = best_epoch(run.history)
+    held = run.phase is None and best is run.history[-1]
+    averaged = {name: value.cpu() for name, value in run.ema.model.state_dict().items()}
+    try:
+        found = _weights_of(run, best)
+    except UserError:
+        if not held:
+            raise
+        found = None
+    if held and not _same(found, averaged):
+        save_checkpoint(run.folder / BEST, card, {"model": averaged})
+        run.tell(f"{BEST} is written anew: it was not of epoch {best.epoch}, the best one, whose weights {LAST} holds")
+
+
+def _weights_of(run: Run, best: Epoch) -> Any:
+    """What best.pt holds as weights; raises ``UserError`` where it is not that of ``best``, an epoch of ``run``."""
     path = run.folder / BEST
-    if not run.history or not run.processes.first:
-        return
     with else_anew():
         if not path.exists():
             raise UserError(f"{path}: is gone, and {LAST} does not hold the weights of the best epoch")
-        card, _ = load_checkpoint(path)
+        card, state = load_checkpoint(path)
         differing = differences(replace(card, training=card.training | {"cycles": run.config.cycles}), run)
         if differing:
             raise UserError(f"{path}: not of the run in {LAST}, these differ: {', '.join(differing)}")
+        if (card.epoch, card.metrics) != (best.epoch, best.metrics):
+            raise UserError(f"{path}: not of epoch {best.epoch}, the best one of the run in {LAST}")
+    return state.get("model")
+
+
+def _same(found: Any, weights: dict[str, Tensor]) -> bool:
+    """Whether ``found``, whatever a file holds, is ``weights`` to the bit."""
+    if not isinstance(found, dict) or found.keys() != weights.keys():
+        return False
+    pairs = [(found[name], value) for name, value in weights.items()]
+    return all(isinstance(a, Tensor) and a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
 
 
 def _tell_best_of_cycles(run: Run) -> None:
