@@ -151,6 +151,20 @@ def test_run_that_is_there_is_not_overwritten(interrupted: Path, shards: Path, t
     assert content_of(artifacts) == before
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_nor_is_a_finished_one_whose_checkpoint_is_gone(
+    resume: bool, finished: Path, shards: Path, tmp_path: Path
+) -> None:
+    artifacts = copy_of(finished, tmp_path)
+    (artifacts / "resnet18" / "last.pt").unlink()
+    before = content_of(artifacts)
+    with pytest.raises(UserError, match=r"run\.json: of a finished run whose last\.pt is gone: --force replaces it"):
+        train_network(config_of(shards, artifacts, resume=resume))
+    assert content_of(artifacts) == before
+    train_network(config_of(shards, artifacts, force=True, epochs=1))
+    assert len(read_history(artifacts / "resnet18" / "history.csv")) == 1
+
+
 def test_force_trains_anew(finished: Path, interrupted: Path, shards: Path, tmp_path: Path) -> None:
     artifacts = copy_of(finished, tmp_path)
     train_network(config_of(shards, artifacts, epochs=1, force=True, seed=1))

@@ -19,6 +19,7 @@ from train.memory import keep_freed_memory
 from train.processes import Processes, joined_processes
 from train.resnet import ARCHITECTURES
 from train.resume import LAST
+from train.run_record import NAME as RUN_RECORD
 from train.run_record import command_of, source_digest_of
 
 
@@ -52,7 +53,8 @@ def _train(config: Config, processes: Processes) -> None:
         except StoppedError:
             if config.force and processes.first:  # they are to be replaced: no run of before may be gone on with
                 for later in networks[number + 1 :]:
-                    remove(later.artifacts / later.arch / LAST)
+                    for name in (LAST, RUN_RECORD):  # in this order: a record alone is refused, not gone on with
+                        remove(later.artifacts / later.arch / name)
             raise
         if processes.first:
             print(f"{one.arch}: {folder}")

@@ -33,15 +33,13 @@ def start(run: Run) -> bool:
     """Load what is to be resumed, or make the folder ready for a new run; false when the run is finished already.
 
     Raises ``UserError`` when a run is there and neither resumed nor replaced, or is another run: it says what differs;
-    or when its best weights are gone, and are not the last ones either.
+    when its best weights are gone, and are not the last ones either; when it is finished and its last.pt is gone.
     """
-    last, record = run.folder / LAST, run.folder / RUN_RECORD
+    record = run.folder / RUN_RECORD
     if run.processes.first:
         for name in (LAST, BEST):
             remove_unfinished(run.folder / name)
-    if last.exists() and not run.config.force:
-        if not run.config.resume:
-            raise UserError(f"{last}: a run is there already: --resume goes on with it, --force replaces it")
+    if _goes_on(run):
         grown = _load(run)
         if not grown:
             return not (finished(run.history, run.config) and record.is_file())
@@ -54,6 +52,18 @@ def start(run: Run) -> bool:
     if run.initial and not run.history:
         run.tell(f"starts from {run.initial}")
     return True
+
+
+def _goes_on(run: Run) -> bool:
+    """Whether there is a run to go on with; raises ``UserError`` for one that would be replaced unasked."""
+    last, record = run.folder / LAST, run.folder / RUN_RECORD
+    if run.config.force:
+        return False
+    if not last.exists() and record.is_file():
+        raise UserError(f"{record}: of a finished run whose {LAST} is gone: --force replaces it")
+    if last.exists() and not run.config.resume:
+        raise UserError(f"{last}: a run is there already: --resume goes on with it, --force replaces it")
+    return last.exists()
 
 
 def save_epoch(run: Run) -> None:
