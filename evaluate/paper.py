@@ -27,6 +27,7 @@ TITLE = "Lab 3: Leukemia Classification"
 TEMPLATE = Path(__file__).with_name("paper.typ")
 STUDENT_ID = re.compile(r"[A-Za-z0-9]{4,20}")
 JOINTS = re.compile(r"\. |[ .'’·-]")  # between the parts of a name
+REFUSED = (typst.TypstError, ValueError)  # what ``_compile`` raises
 LATIN = "Libertinus Serif"  # comes with the compiler
 # Fonts with Chinese, Japanese and Korean characters, as systems name them; the first that is there is taken.
 CJK = (
@@ -132,7 +133,7 @@ def _typeset(command: Paper, content: dict[str, Any], record: ReportRecord, word
 def _compile_or_name(command: Paper, content: dict[str, Any], words: Words, room: Path, fonts: typst.Fonts) -> bytes:
     try:
         return _compile(content, room, fonts)
-    except typst.TypstError as error:
+    except REFUSED as error:
         raise UserError(f"{_culprit(command, content, words, room, fonts)}: {_explain(str(error))}") from None
 
 
@@ -141,7 +142,7 @@ def _compile(content: dict[str, Any], room: Path, fonts: typst.Fonts) -> bytes:
     pdf, warnings = typst.compile_with_warnings(room / "paper.typ", root=room, font_paths=fonts, pdf_standards=["ua-1"])
     lost = [warning.message for warning in warnings if "ignored" in warning.message]
     if lost:  # a page without a part of the words is no report
-        raise typst.TypstError(lost[0])
+        raise ValueError(lost[0])
     return pdf
 
 
@@ -151,7 +152,7 @@ def _culprit(command: Paper, content: dict[str, Any], words: Words, room: Path, 
     def fails(alone: dict[str, Any]) -> bool:
         try:
             _compile({**content, "words": {name: [] for name in words.nodes} | alone}, room, fonts)
-        except typst.TypstError:
+        except REFUSED:
             return True
         return False
 

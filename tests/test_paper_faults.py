@@ -2,10 +2,13 @@
 
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import typst
 from finished_report import artifacts, words
 from pypdf import PdfReader
 
@@ -51,6 +54,23 @@ def test_a_list_keeps_its_numbers_and_may_hold_a_heading(artifacts: Path, words:
     text = " ".join(" ".join(page.extract_text() for page in pages).split())
     assert "7. seventh 8. eighth Between." in text
     assert "Headed" in text
+
+
+def test_what_the_typesetter_passes_over_is_an_error(
+    artifacts: Path, words: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled, said = typst.compile_with_warnings, "block may not occur inside of a paragraph and was ignored"
+
+    def passing_over(file: Path, **options: Any) -> tuple[Any, list[Any]]:
+        pdf, warnings = compiled(file, **options)
+        lost = "on discussion" in file.with_name("data.json").read_text(encoding="utf-8")
+        return pdf, [*warnings, SimpleNamespace(message="unknown font family"), *[SimpleNamespace(message=said)] * lost]
+
+    monkeypatch.setattr(typst, "compile_with_warnings", passing_over)
+    with pytest.raises(UserError, match=rf"discussion\.md: cannot be typeset: {said}"):
+        paper(_student(artifacts, words))
+    (words / "discussion.md").write_text("others", encoding="utf-8")
+    assert paper(_student(artifacts, words)).is_file()
 
 
 def test_without_a_temporary_folder_it_ends_in_one_line(
