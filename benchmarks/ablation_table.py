@@ -142,8 +142,10 @@ def _row(setting: str, mine: pd.DataFrame) -> list[str]:
 
 
 def _folds(table: pd.DataFrame) -> str:
-    """How many are held out of how many: "2 of 5"."""
-    return f"{table.fold.nunique()} of {'/'.join(map(str, sorted(table.folds.unique())))}"
+    """How many are held out of how many: "2 of 5"; seed by seed where they differ: "5, 4 of 5"."""
+    held = table.groupby("seed").fold.nunique()
+    counts = held.unique() if held.nunique() == 1 else held
+    return f"{', '.join(map(str, counts))} of {'/'.join(map(str, sorted(table.folds.unique())))}"
 
 
 def _difference(unseen: pd.DataFrame, first: str, second: str) -> list[str]:

@@ -121,6 +121,12 @@ def test_the_table_has_mean_deviation_values_and_intervals() -> None:
     assert f"| 3 | 1 of 2 | {np.mean(each):.1f} ± {np.std(each, ddof=1):.1f} [" in row
 
 
+def test_a_seed_that_lacks_a_fold_is_said() -> None:
+    tables = [_table("a", 1, FIRST), _table("a", 2, SECOND), _table("a", 1, FIRST, seed=1)]
+    (row,) = [line for line in lines(_with_seen(pd.concat(tables, ignore_index=True)), ("a",)) if "| a |" in line]
+    assert row.startswith("| a | 2 | 2, 1 of 2 | ")
+
+
 def test_people_never_seen_and_people_seen_have_columns_of_their_own() -> None:
     unseen = _table("a", 1, FIRST)  # 26 of 42 right
     seen = _table("a", 1, {"F": (1, [1.0] * 30), "G": (0, [-1.0] * 30)}).assign(unseen=False)  # all right
