@@ -133,7 +133,8 @@ def test_differing_recipes_are_said_on_the_page(artifacts: Path) -> None:
 
 
 def test_a_network_whose_shards_are_not_named_is_refused(copied: Path, shards: Path) -> None:
-    with pytest.raises(UserError, match=r"resnet50.*takes 48 px, the shards hold: .* 40 px; name its own shards too"):
+    words = r"resnet50.*takes 48 px, crop box, stain none, the shards hold: .* 40 px, crop native of 288 px"
+    with pytest.raises(UserError, match=words):
         report(Report(shards=(shards,), artifacts=copied, device="cpu"))
     assert not (copied / "report").exists()
 
