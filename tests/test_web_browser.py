@@ -166,7 +166,8 @@ def test_the_end_of_the_program_is_told_and_its_return_too(page: Page, synthetic
     page.set_input_files("#files", cell)
     expect(page.get_by_text("1 image classified, 1 not answered.")).to_be_visible(timeout=60_000)
     expect(state).to_have_class("state ready")
-    expect(state).to_contain_text("ready")
+    expect(state).to_contain_text("3 networks ready")
+    assert page.get_by_role("article").count() == 2
 
 
 def test_a_folder_is_named_as_one(page: Page, tmp_path: Path) -> None:
