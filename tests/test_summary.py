@@ -7,8 +7,14 @@ import pytest
 from finished_report import network, record
 
 from contract.record import to_json
-from evaluate.report_record import Bootstrap, Estimate
+from evaluate.report_record import Bootstrap, Estimate, ReportRecord
 from evaluate.summary import Summary, print_summary
+
+
+def summarise(whole: ReportRecord, artifacts: Path) -> None:
+    (artifacts / "report").mkdir()
+    (artifacts / "report" / "metrics.json").write_text(to_json(whole))
+    print_summary(Summary(artifacts))
 
 
 def test_a_row_has_accuracy_its_interval_sensitivity_and_specificity(
@@ -17,9 +23,7 @@ def test_a_row_has_accuracy_its_interval_sensitivity_and_specificity(
     one = network("resnet18", 0.9)
     scores = replace(one.scores, sensitivity=Estimate(0.811, None, None), specificity=Estimate(0.322, None, None))
     whole = record(networks={"resnet18": replace(one, scores=scores)})
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "metrics.json").write_text(to_json(whole))
-    print_summary(Summary(tmp_path))
+    summarise(whole, tmp_path)
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "resnet18" in line and "90.0" in line]
     cells = [cell.strip() for cell in row.strip("│┃").split("│")]
     assert cells[1:5] == ["90.0%", "50.0% to 75.0%", "81.1%", "32.2%"]
@@ -32,11 +36,9 @@ def test_weighted_f1_and_auroc_stand_last_and_then_notes_and_files(
     scores = replace(one.scores, f1_weighted=Estimate(0.4321, None, None), auroc=Estimate(0.8764, None, None))
     files = ("accuracy.png", "predictions_test_resnet18.csv", "submission_resnet18.csv")
     whole = record(networks={"resnet18": replace(one, scores=scores)}, files=files)
-    for folder in ("report", "comparison"):
-        (tmp_path / folder).mkdir()
+    (tmp_path / "comparison").mkdir()
     (tmp_path / "comparison" / "accuracy.png").touch()
-    (tmp_path / "report" / "metrics.json").write_text(to_json(whole))
-    print_summary(Summary(tmp_path))
+    summarise(whole, tmp_path)
     lines = capsys.readouterr().out.splitlines()
     cells = [[cell.strip() for cell in line.replace("┃", "│").strip("│").split("│")] for line in lines]
     head, row = (next(line for line in cells if line[0] == name) for name in ("network", "resnet18"))
@@ -55,9 +57,7 @@ def test_where_no_people_are_drawn_the_interval_is_of_images(
     one = network("resnet18", 0.9)
     one = replace(one, scores=replace(one.scores, accuracy=Estimate(0.9, None, (0.6, 0.7))))
     whole = record(networks={"resnet18": one, "baseline": one}, bootstrap=Bootstrap(0.95, 100, 0, "subject", 1))
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "metrics.json").write_text(to_json(whole))
-    print_summary(Summary(tmp_path))
+    summarise(whole, tmp_path)
     printed = capsys.readouterr().out
     assert "95 % (images)" in printed
     assert "60.0% to 70.0%" in printed
@@ -67,9 +67,7 @@ def test_where_no_people_are_drawn_the_interval_is_of_images(
 def test_what_a_record_says_steers_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = record(networks={"resnet18": network("resnet18", 0.9)}, notes=("a \x1b[2J note",))
     whole = replace(whole, dataset=replace(whole.dataset, name="cells \x1b]0;title\x07"))
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "metrics.json").write_text(to_json(whole))
-    print_summary(Summary(tmp_path))
+    summarise(whole, tmp_path)
     printed = capsys.readouterr().out
     assert "note: a \ufffd[2J note\n" in printed
     assert "cells \ufffd]0;title\ufffd: valid" in printed
