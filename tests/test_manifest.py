@@ -1,12 +1,13 @@
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contract.errors import UserError
-from contract.manifest import FORMAT, NAME, Manifest, load_manifest
+from contract.manifest import FORMAT, NAME, Manifest, PixelStatistics, load_manifest
 
 
 def test_a_manifest_survives_the_round_trip(manifest: Manifest):
@@ -86,6 +87,7 @@ def test_a_file_that_is_not_a_manifest_is_refused_by_name(tmp_path: Path, conten
         "train-000000.tar/../../outside",  # it only begins as one
         "train-000000.tar\n",
         "train-000000.tarx",
+        "train-0.tar",
     ],
 )
 def test_a_shard_that_is_not_a_plain_file_name_is_refused(manifest: Manifest, name: str):
@@ -118,6 +120,12 @@ def test_a_mean_that_is_not_finite_is_refused(manifest: Manifest, number: str):
     data["pixels"]["mean"][0] = 1234.5
     with pytest.raises(UserError, match="must be finite"):
         Manifest.from_json(json.dumps(data).replace("1234.5", number), "m")
+
+
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+def test_so_is_one_that_no_file_said(number: float):
+    with pytest.raises(UserError, match="must be finite"):
+        PixelStatistics((1.0, number, 1.0), (1.0, 1.0, 1.0))
 
 
 def test_a_mean_of_four_channels_is_refused(manifest: Manifest):

@@ -112,6 +112,7 @@ BROKEN = {
     "no chunk of pixels": b"\x89PNG\r\n\x1a\n" + by_hand(b"")[8:33] + chunk(b"IEND", b""),
     "wrong CRC": by_hand(STREAM)[:-20] + b"\0" + by_hand(STREAM)[-19:],
     "another size": written(noise(5, SIZE + 1), *FILTERED_UP),
+    "bytes behind the end": by_hand(STREAM) + b"more",
     "not a PNG": b"GIF89a" + by_hand(STREAM)[6:],
     "empty": b"",
 }

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from contract.errors import UserError
-from contract.publish import file_sha256, publish_bytes, publish_text, publish_together, publishing, text_sha256
+from contract.publish import (
+    file_sha256,
+    publish_bytes,
+    publish_text,
+    publish_together,
+    publishing,
+    remove_unfinished,
+    text_sha256,
+)
 
 
 def fail_while_publishing(path: Path, error: BaseException) -> None:
@@ -111,6 +119,23 @@ def test_nothing_appears_when_the_first_writer_fails(tmp_path: Path):
     with pytest.raises(RuntimeError):
         fail_while_publishing(tmp_path / "file", RuntimeError())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_file_that_is_gone_hides_no_error(tmp_path: Path):
+    def lose(path: Path) -> None:
+        with publishing(path):
+            next(tmp_path.iterdir()).unlink()
+            raise RuntimeError("writer")
+
+    with pytest.raises(RuntimeError, match="writer"):
+        lose(tmp_path / "file")
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_of_another_file(tmp_path: Path):
+    for name in (".file.abc.tmp", ".file.abc", ".file2.abc.tmp", "file"):
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path / "file")
+    assert {path.name for path in tmp_path.iterdir()} == {".file.abc", ".file2.abc.tmp", "file"}
 
 
 def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import UserError
-from contract.recipe import MAXIMUM_SIZE, MINIMUM_SIZE, VERSIONS, Recipe
+from contract.recipe import MAXIMUM_SIZE, MINIMUM_SIZE, TARGET_LENGTHS, VERSIONS, Recipe
 
 
 @given(
@@ -42,6 +42,20 @@ def test_a_choice_that_there_is_not_is_refused_with_those_there_are(choice: dict
 def test_a_size_out_of_bounds_is_refused_with_the_bounds(size: int):
     with pytest.raises(UserError, match=rf"size {size}: must be between {MINIMUM_SIZE} and {MAXIMUM_SIZE} px"):
         Recipe(size=size)
+
+
+def test_the_bounds_are_welcome():
+    for window, size in ((MINIMUM_SIZE, MINIMUM_SIZE), (4096, MAXIMUM_SIZE)):
+        assert (Recipe(window=window, size=size).window, Recipe(window=window, size=size).size) == (window, size)
+
+
+@pytest.mark.parametrize("stain", TARGET_LENGTHS)
+def test_a_target_of_another_length_is_refused(stain: str):
+    length = TARGET_LENGTHS[stain]
+    assert len(Recipe(stain=stain, target=(1.0,) * length).target) == length  # type: ignore[arg-type]
+    for other in {length - 1, length + 1} - {-1, 0}:
+        with pytest.raises(UserError, match=rf"stain target of {other} numbers: {stain} has {length}"):
+            Recipe(stain=stain, target=(1.0,) * other)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("window", [MINIMUM_SIZE - 1, 0, 4097])

@@ -177,6 +177,18 @@ def test_a_split_with_fewer_samples_than_the_manifest_says_is_refused(shards: Pa
         SplitReader(shards, shortened, "valid")
 
 
+def test_so_is_one_with_more(shards: Path, manifest: Manifest):
+    splits = tuple(replace(split, samples=11) if split.name == "valid" else split for split in manifest.splits)
+    with pytest.raises(UserError, match=r"manifest\.json: the shards hold 12 samples of the split 'valid', it says 11"):
+        SplitReader(shards, replace(manifest, splits=splits), "valid")
+
+
+def test_a_number_of_bytes_that_is_not_the_shard_s_is_refused(shards: Path, manifest: Manifest):
+    listed = tuple(replace(s, bytes=s.bytes + 1) if s.name == SHARD else s for s in manifest.shards)
+    with pytest.raises(UserError, match=rf"{SHARD}: its bytes are not those that the manifest lists"):
+        SplitReader(shards, replace(manifest, shards=listed), "valid")
+
+
 @pytest.mark.parametrize("length", [100, 512, 700, 5000])
 def test_a_tar_that_was_listed_when_already_cut_short_is_refused(copied: Path, manifest: Manifest, length: int):
     changed = relist(copied, manifest, (copied / SHARD).read_bytes()[:length])
@@ -208,6 +220,13 @@ def test_a_shard_that_vanishes_before_a_loader_s_worker_maps_it_is_refused_by_na
     reader = pickle.loads(pickle.dumps(SplitReader(copied, manifest, "valid")))
     (copied / SHARD).unlink()
     with pytest.raises(UserError, match=rf"{SHARD}: the manifest lists this shard and it is not there"):
+        reader.image(0)
+
+
+def test_so_is_one_that_is_written_over(copied: Path, manifest: Manifest):
+    reader = pickle.loads(pickle.dumps(SplitReader(copied, manifest, "valid")))
+    (copied / SHARD).write_bytes((copied / SHARD).read_bytes())
+    with pytest.raises(UserError, match=rf"{SHARD}: was replaced after it was opened"):
         reader.image(0)
 
 
