@@ -9,6 +9,7 @@ Nothing is chosen by either. A finished network is not trained again: the comman
 finished is told by names that carry everything a setting means, defaults too, but not the code: a folder an ablation.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor, nn
 
 from benchmarks.ablation_scores import read
-from benchmarks.ablation_settings import BASELINE, Network, configured
+from benchmarks.ablation_settings import BASELINE, Network, configured, short_enough
 from benchmarks.ablation_table import show
 from build_shards.dataset import Dataset, read_dataset
 from build_shards.shards import build
@@ -38,13 +39,13 @@ from train.baseline import Measurer
 from train.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from train.config import recipe_of
 from train.data import Batches, open_labelled, valid_batches
+from train.interrupt import StoppedError
 from train.loop import train
 from train.normalise import Normalise
 from train.resnet import build_resnet
 from train.schedule import all_epochs
 
 STAINS_AND_CROPS = tuple(f"stain={s},crop={c}" for c in ("native", "box") for s in ("none", "reinhard", "macenko"))
-LONGEST = 241  # bytes of a file's name, 255, less those of the temporary name that it is written under
 JUDGED = ("valid", "seen")  # splits of the shards: people never seen, and new images of people seen
 Look = Callable[[Tensor], Tensor]
 Way = Callable[[nn.Module, Normalise, Batches], Look]  # how a network looks at images, from itself and those images
@@ -103,16 +104,6 @@ def planned(command: Ablation, data: str) -> Iterator[Network]:
             for setting in command.settings:
                 lender = _network(command, data, command.initial, seed, fold) if command.initial else None
                 yield short_enough(replace(_network(command, data, setting, seed, fold), lender=lender))
-
-
-def short_enough(network: Network) -> Network:
-    """The network, unless its results could not be written because their file's name is too long."""
-    if len(network.file.name.encode()) > LONGEST:
-        raise UserError(
-            f"--settings {network.setting}: {network.file.name} has more than {LONGEST} bytes, too long for a file: "
-            "leave out what every setting has anyway (BASE in benchmarks/ablation_settings.py)"
-        )
-    return network
 
 
 def _network(command: Ablation, data: str, setting: str, seed: int, fold: int) -> Network:
@@ -241,8 +232,13 @@ def rows(reader: SplitReader, manifest: Manifest, logits: Iterable[float]) -> pd
 
 
 def cli() -> None:
-    """Read the command line and run."""
-    main(tyro.cli(Ablation, prog="python -m benchmarks.ablation", description=__doc__))
+    """Read the command line and run; a signal that stops a training ends it in one line, with the status of shells."""
+    command = tyro.cli(Ablation, prog="python -m benchmarks.ablation", description=__doc__)
+    try:
+        main(command)
+    except StoppedError as stopped:  # what it says of last.pt is of no use here: no training is resumed
+        print("stopped: the same command goes on, with this network from its start", file=sys.stderr)
+        raise SystemExit(stopped.status) from None
 
 
 if __name__ == "__main__":

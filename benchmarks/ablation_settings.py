@@ -30,6 +30,7 @@ BASE: dict[str, Any] = {
 }
 BASELINE, TREES = "baseline", "trees"  # the classical baseline's row of the table, and its "network" in names
 TOGETHER = "+"  # between settings (or a setting and the baseline): the mean of their probabilities
+LONGEST = 241  # bytes of a file's name, 255, less those of the temporary name that it is written under
 OLD_FOLDS = 2  # of files named before names said how many folds there are
 NAME = re.compile(
     r"(?P<setting>.+)-(?P<arch>resnet\d+|trees)-(?P<size>\d+)px-e(?P<epochs>\d+)"
@@ -124,6 +125,16 @@ class Network:
 
     def _held(self, definition: str) -> str:
         return f"{self.folds}folds-{definition}-s{self.config.seed}-f{self.fold}"
+
+
+def short_enough(network: Network) -> Network:
+    """The network, unless its results could not be written because their file's name is too long."""
+    if len(network.file.name.encode()) > LONGEST:
+        raise UserError(
+            f"--settings {network.setting}: {network.file.name} has more than {LONGEST} bytes, too long for a file: "
+            "leave out what every setting has anyway (BASE in benchmarks/ablation_settings.py)"
+        )
+    return network
 
 
 def _digest(*parts: Any) -> str:

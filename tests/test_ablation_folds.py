@@ -1,14 +1,26 @@
 """Folds of an ablation: whole people under all their ids, drawn anew for every seed, and networks trained anew."""
 
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from small_network import SmallNetwork
 
 import benchmarks.ablation as ablation
-from benchmarks.ablation import JUDGED, Ablation, labelled_cells, make_shards, planned
+from benchmarks.ablation import JUDGED, Ablation, labelled_cells, make_shards, planned, predict
 from build_shards.dataset import Dataset
+from contract.manifest import Manifest
+from contract.model_card import ModelCard
 from contract.shard_reader import SplitReader
+from train.config import Config
+from train.interrupt import StoppedError
+from train.normalise import Normalise
 
 
 def sides_of(command: Ablation, labelled: Dataset) -> list[dict[str, set[str]]]:
@@ -44,3 +56,32 @@ def test_every_seed_has_folds_of_its_own(synthetic_data: Path, tmp_path: Path) -
 def test_a_network_that_was_stopped_is_trained_anew() -> None:
     (network,) = planned(Ablation(Path(), ("blur=0.1",), seeds=(0,), held=(1,)), "cells")
     assert network.training.force
+
+
+def test_a_signal_ends_the_command_in_one_line(
+    synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise StoppedError("resnet18: stopped by SIGTERM; last.pt holds it", signal.SIGTERM)
+
+    monkeypatch.setattr(ablation, "run", stop)
+    monkeypatch.setattr(sys, "argv", ["ablation", "--data", str(synthetic_data), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        ablation.cli()
+    assert stopped.value.code == 143
+    assert capsys.readouterr().err == "stopped: the same command goes on, with this network from its start\n"
+
+
+def test_a_logit_is_blast_less_normal_of_the_averaged_weights_in_evaluation_mode(
+    shards: Path, manifest: Manifest, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    averaged = SmallNetwork().eval()
+    monkeypatch.setattr(ablation, "build_resnet", lambda _, channels: SmallNetwork(channels))
+    monkeypatch.setattr(ablation, "finished", lambda *_: (card, {"ema": averaged.state_dict()}))
+    network: Any = SimpleNamespace(shards=shards, checkpoint=Path("last.pt"), config=Config(amp=False))
+    found = predict(network, manifest, "valid")
+    reader = SplitReader(shards, manifest, "valid")
+    images = torch.from_numpy(np.stack([reader.image(position) for position in range(len(reader))]))
+    logits = averaged(Normalise.of(card)(images)).detach()
+    np.testing.assert_allclose(found.logit, logits[:, 1] - logits[:, 0], rtol=1e-4)
+    assert found.label.tolist() == reader.labels.tolist()
