@@ -67,10 +67,8 @@ def files_of(command: Finished, setting: str) -> list[Path]:
 
     Raises ``UserError`` where there is none, or where more than one definition of the setting made them.
     """
-    defined_by = command.settings[0].split(TOGETHER)[0] if setting == BASELINE else setting
-    recipe, config = configured(defined_by, command.arch, command.size, command.epochs)
-    arch, epochs = (TREES, 0) if setting == BASELINE else (config.arch, config.epochs)
-    wanted = (setting, arch, recipe.size, epochs, command.folds)
+    arch, size, epochs = _network_of(command, setting)
+    wanted = (setting, arch, size, epochs, command.folds)
     found: dict[str, list[Path]] = {}
     for file, named in _results(command.out):
         if _definition_of(named) == wanted and _asked(command, named):
@@ -79,9 +77,19 @@ def files_of(command: Finished, setting: str) -> list[Path]:
         raise UserError(f"{command.out}: {setting} was run in {len(found)} definitions ({', '.join(found)}): keep one")
     if not found:
         there = sorted({named["setting"] for _, named in _results(command.out)})
-        asked = f"{setting}, {arch}, {recipe.size} px, {epochs} epochs, {command.folds} folds"
+        asked = f"{setting}, {arch}, {size} px, {epochs} epochs, {command.folds} folds"
         raise UserError(f"{command.out}: no results of {asked}; settings there: {'; '.join(there) or 'none'}")
     return next(iter(found.values()))
+
+
+def _network_of(command: Finished, setting: str) -> tuple[str, int, int]:
+    """Architecture, size and epochs in the names of its files; the baseline is of the first other setting's size."""
+    others = [one for one in chain(*(s.split(TOGETHER) for s in command.settings)) if one != BASELINE]
+    if setting == BASELINE and not others:
+        return TREES, command.size, 0
+    of = others[0] if setting == BASELINE else setting
+    recipe, config = configured(of, command.arch, command.size, command.epochs)
+    return (TREES, recipe.size, 0) if setting == BASELINE else (config.arch, recipe.size, config.epochs)
 
 
 def _results(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:

@@ -193,3 +193,27 @@ def test_the_baseline_beside_a_setting_is_found_and_printed(write: Write, capsys
     assert "| blur=0.1+sharpen=0.1+baseline | 1 | 1 of 2 | 52.4 [" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"blur=0.1\+blur=0.1: a setting comes twice"):
         print_table(Finished(("blur=0.1+blur=0.1",), out=old.parent))
+
+
+def test_seeds_and_folds_that_are_asked_for_are_those_of_the_table(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (0, 1):
+        for fold in (1, 2):
+            name = f"blur=0.1-resnet18-64px-e10-2folds-0123abcd-s{seed}-f{fold}.csv"
+            out = write(name, seed=seed, fold=fold).parent
+    for asked, said in (({}, "2 | 2 of 2"), ({"seeds": (1,)}, "1 | 2 of 2"), ({"held": (2,)}, "2 | 1 of 2")):
+        print_table(Finished(("blur=0.1",), out=out, **asked))  # type: ignore[arg-type]
+        assert f"| blur=0.1 | {said} | " in capsys.readouterr().out
+
+
+def test_the_baseline_may_come_first_or_alone(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    write("blur=0.1-resnet18-64px-e10-s0-f1.csv")
+    out = write("baseline-trees-64px-e0-s0-f1.csv", setting="baseline", logit=9.0).parent
+    print_table(Finished(("baseline", "blur=0.1"), out=out, size=64))
+    printed = capsys.readouterr().out
+    assert "| baseline | 1 | 1 of 2 | 52.4 [" in printed
+    assert "| less baseline | " in printed
+    assert "| blur=0.1 | +9.5 [" in printed
+    print_table(Finished(("baseline",), out=out))
+    assert "| baseline | 1 | 1 of 2 | 52.4 [" in capsys.readouterr().out
