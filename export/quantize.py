@@ -19,6 +19,7 @@ from export.int8_ranges import Int8Conv, Range, Ranges
 CELLS = 64  # of the training split, half of them of each class
 FIRST = "conv1"  # its input has few channels: little to gain, and float32 only where the gate asks for it
 WIDTH = 4  # a multiple of it are the channels that are read as int8: onnxruntime's fast kernels take four at a time
+LARGEST_BIAS = 2**30  # half of an int32: the products that are added to a bias need room beside it
 LARGEST_LOSS = 0.005  # of accuracy on valid, against the float32 file
 LEAST_AGREEMENT = 0.99  # of decisions on valid with the float32 file's
 
@@ -127,12 +128,12 @@ def _shift_logits(graph: onnx.GraphProto, shift: NDArray[np.float32]) -> None:
 def _quantise_weights(graph: onnx.GraphProto, node: onnx.NodeProto, conv: Int8Conv, source: Range) -> None:
     weight = node.input[1]  # the exporter leaves out a bias that is all zeros: mended, it is none any more
     bias = node.input[2] if len(node.input) > 2 else f"{weight.removesuffix('.weight')}.bias"
-    bias_scale = conv.scale.numpy().astype(np.float64) * np.float32(source.scale)
-    integers = np.clip(np.rint(conv.bias.numpy() / bias_scale), -(2**31) + 1, 2**31 - 1).astype(np.int32)
-    weights = conv.weight.numpy()
+    weights, scales = _with_room_for_bias(conv, source)
+    bias_scale = scales.astype(np.float64) * np.float32(source.scale)
+    integers = np.rint(conv.bias.numpy() / bias_scale).astype(np.int32)
     missing = _missing_channels(conv)
     for name, values, scale in (
-        (weight, np.pad(weights, ((0, 0), (0, missing), (0, 0), (0, 0))), conv.scale.numpy()),
+        (weight, np.pad(weights, ((0, 0), (0, missing), (0, 0), (0, 0))), scales),
         (bias, integers, bias_scale.astype(np.float32)),
     ):
         graph.initializer.append(numpy_helper.from_array(values, f"{name}.integers"))
@@ -141,6 +142,17 @@ def _quantise_weights(graph: onnx.GraphProto, node: onnx.NodeProto, conv: Int8Co
         inputs = [f"{name}.integers", f"{name}.scale", f"{name}.zero"]
         graph.node.append(helper.make_node("DequantizeLinear", inputs, [f"{name}.dequantised"], axis=0))
     node.input[1:] = [f"{weight}.dequantised", f"{bias}.dequantised"]
+
+
+def _with_room_for_bias(conv: Int8Conv, source: Range) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Weights and scales in whose steps, times the source's, no bias is beyond ``LARGEST_BIAS``.
+
+    A channel that training has given up has next to no weights, a scale to match, and a bias that it still adds.
+    """
+    scale = conv.scale.numpy()
+    least = (conv.bias.abs().double().numpy() / (source.scale * LARGEST_BIAS)).astype(np.float32)
+    wide = np.maximum(scale, least)
+    return np.rint(conv.weight.numpy() * (scale / wide)[:, None, None, None]).astype(np.int8), wide
 
 
 def _missing_channels(conv: Int8Conv) -> int:

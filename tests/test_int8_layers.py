@@ -98,6 +98,31 @@ def test_integers_of_weights_and_bias_are_the_nearest() -> None:
     assert found["network.conv1.bias.integers"].dtype == np.int32
 
 
+@pytest.mark.parametrize("length", [1e-9, 1e-6, 0.0])
+@torch.inference_mode()
+def test_a_channel_of_next_to_no_weights_keeps_its_bias(length: float) -> None:
+    # In int32, counted in steps of a weight's scale times an input's, its bias would be beyond what there is.
+    torch.manual_seed(0)
+    conv, exact = nn.Conv2d(4, 3, 1), torch.rand(5, 4, 9, 9)
+    conv.weight[1] *= length
+    assert conv.bias is not None
+    conv.bias[1] = -0.5
+    walk = _Walk(Ranges(), ())
+    pair = walk.quantise("conv2", Pair(exact, exact))
+    walk.convolve("conv2", conv, pair)
+    node = helper.make_node("Conv", ["x", "network.conv2.weight", "network.conv2.bias"], ["y"])
+    graph = helper.make_graph([], "g", [], [])
+    _quantise_weights(graph, node, walk.ranges.convs["conv2"], walk.ranges.inputs["conv2"])
+    found = {tensor.name.removeprefix("network.conv2."): numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weight, bias = (
+        torch.from_numpy(found[f"{name}.integers"] * found[f"{name}.scale"].reshape(shape).astype(np.float64)).float()
+        for name, shape in (("weight", (-1, 1, 1, 1)), ("bias", (-1,)))
+    )
+    assert torch.allclose(nn.functional.conv2d(pair.rounded, weight, bias), conv(exact), atol=0.02)
+    assert float(bias[1]) == pytest.approx(-0.5, abs=1e-3)
+    assert np.abs(found["bias.integers"].astype(np.int64)).max() <= 2**30 + 1  # beside it products are added in 32 bits
+
+
 def test_the_shift_is_added_to_the_classifier_s_bias() -> None:
     bias = numpy_helper.from_array(np.float32([1, 2]), "network.fc.bias")
     graph = helper.make_graph([], "g", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])], [bias])
