@@ -59,7 +59,8 @@ def open_networks(artifacts: Path, shards: Sequence[Path], device: str, threads:
 
     ``shards`` are the folders that may hold the networks' training cells, whose range images are compared with.
 
-    Raises ``UserError`` when there is none, one cannot be used, a wanted int8 file is missing, or class names differ.
+    Raises ``UserError`` when there is none, one cannot be used or is another network than its folder's, a wanted int8
+    file is missing, or class names differ.
     """
     paths = find_networks(artifacts, ARCHS)
     if int8:
@@ -70,14 +71,18 @@ def open_networks(artifacts: Path, shards: Sequence[Path], device: str, threads:
 def open_files(paths: dict[str, Path], ranges: Path, shards: Sequence[Path], device: str, threads: int) -> Networks:
     """Open these files, by architecture; ``ranges`` is the folder that keeps the range of their training cells.
 
-    Raises ``UserError`` when one cannot be used or class names differ.
+    Raises ``UserError`` when one cannot be used or is another network than it is called, or class names differ.
     """
     with ThreadPoolExecutor(len(paths)) as pool:
         predictors = dict(
             zip(paths, pool.map(lambda path: Predictor(path, device, threads), paths.values()), strict=True)
         )
     first = next(iter(predictors.values()))
-    for predictor in predictors.values():
+    for arch, predictor in predictors.items():
+        if predictor.card.arch != arch:
+            raise UserError(
+                f"{predictor.path}: its card says {predictor.card.arch}: it lies in the folder of another network"
+            )
         if predictor.card.classes != first.card.classes:
             raise UserError(
                 f"{predictor.path}: knows {predictor.card.classes}, {first.path} knows {first.card.classes}"

@@ -21,7 +21,7 @@ from export.source import Cells, Logits, logits_of, open_cells
 from export.unfold import BATCH, Folded, folded_weights, unfold
 from train.checkpoint import save_checkpoint
 from train.normalise import Normalise
-from train.resnet import ResNet, build_resnet
+from train.resnet import ARCHITECTURES, ResNet, build_resnet
 
 CELLS = 256  # of the training split, half of them of each class, for the statistics
 
@@ -38,13 +38,15 @@ class Restored:
 def restore_file(file: Path, shards: tuple[Path, ...], out: Path) -> Path:
     """Write OUT/ARCH/best.pt of an exported file; returns its path.
 
-    Raises ``UserError`` where the file is damaged or takes raw images, where no folder of ``shards`` holds the cells
-    that it was trained on, where its weights do not fit, where more than one in a hundred decisions on valid would
-    change, or where OUT/ARCH/best.pt is there already.
+    Raises ``UserError`` where the file is damaged, takes raw images or is of an unknown network, where no folder of
+    ``shards`` holds the cells that it was trained on, where its weights do not fit, where more than one in a hundred
+    decisions on valid would change, or where OUT/ARCH/best.pt is there already.
     """
     data, model, card = load_model(file)
     if card.variant == "raw":
         raise UserError(f"{file}: takes raw images: restore model.onnx or model.int8.onnx, which hold the same network")
+    if card.arch not in ARCHITECTURES:
+        raise UserError(f"{file}: its card says {card.arch!r}: only {', '.join(ARCHITECTURES)} can be built again")
     card = on_shards(card, shards, file)
     cells = open_cells(shards, card)
     assert cells is not None  # by that digest

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from tiny_model import tiny, write
 from two_networks import write_network
 
 from build_shards.preprocess import preprocess
@@ -151,6 +152,13 @@ def test_networks_of_other_classes_are_not_averaged(three: Path, shards: Path, t
     _change_card(tmp_path / "artifacts" / "resnet50" / "model.onnx", classes=("cat", "dog"))
     with pytest.raises(UserError, match=r"resnet50.*knows \('cat', 'dog'\)"):
         open_networks(tmp_path / "artifacts", (shards,), "cpu", 1, int8=False)
+
+
+def test_a_network_in_the_folder_of_another_does_not_answer_for_it(card: ModelCard, tmp_path: Path) -> None:
+    (tmp_path / "resnet50").mkdir()
+    write(tiny(card), tmp_path / "resnet50" / "model.onnx")
+    with pytest.raises(UserError, match=r"resnet50/model\.onnx: its card says resnet18: it lies in the folder of"):
+        open_networks(tmp_path, (), "cpu", 1, int8=False)
 
 
 def test_an_image_without_a_cell_and_a_folder_without_networks_are_named(

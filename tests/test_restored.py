@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import torch
 from int8_network import KINDS, small
+from tiny_model import tiny, write
 from torch import Tensor, nn
 
 import export.restore
 import export.unfold
+from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.model_card import FORMAT, LIMITS, ModelCard
 from contract.shard_reader import SplitReader
-from export.restore import checkpoint_card, restore
+from export.quantize import calibration_sample
+from export.restore import checkpoint_card, restore, restore_file
 from export.source import Cells
 from export.unfold import output_statistics
 from train.normalise import Normalise
@@ -33,7 +36,8 @@ def test_accuracy_is_the_restored_network_s_and_agreement_is_with_the_file(
 ) -> None:
     train, valid = (SplitReader(shards, manifest, name) for name in ("train", "valid"))
     monkeypatch.setattr(export.restore, "build_resnet", lambda *_: MeanColour())
-    monkeypatch.setattr(export.restore, "unfold", lambda *_: None)
+    measured: list[Tensor] = []
+    monkeypatch.setattr(export.restore, "unfold", lambda *given: measured.append(given[-1]))
     monkeypatch.setattr(export.restore, "BATCH", 5)  # 12 cells are three batches, the last one smaller
     images = torch.from_numpy(np.stack([valid.image(i) for i in range(len(valid))]))
     says = (MeanColour()(Normalise.of(card)(images))[:, 1] > 0).numpy()
@@ -43,6 +47,8 @@ def test_accuracy_is_the_restored_network_s_and_agreement_is_with_the_file(
     assert found.agreement == 9 / 12
     assert found.accuracy == np.mean(says == (valid.labels == 1))
     assert found.accuracy != np.mean((file[:, 1] > 0) == (valid.labels == 1))
+    chosen = np.stack([train.image(i) for i in calibration_sample(train, 256)])
+    np.testing.assert_array_equal(measured[0].numpy(), chosen)  # statistics are of cells of train
 
 
 def test_a_restored_checkpoint_keeps_nothing_of_what_the_export_had_found(card: ModelCard) -> None:
@@ -68,6 +74,15 @@ def test_a_restored_checkpoint_keeps_nothing_of_what_the_export_had_found(card: 
     assert found == ModelCard(format=FORMAT, training=found.training, metrics=metrics, **as_it_was)
     assert found.limits == LIMITS
     assert found.training["initial"].startswith("int8 file, SHA-256 ")
+
+
+@pytest.mark.parametrize("arch", ["resnet34", "../elsewhere"])
+def test_a_file_of_an_unknown_network_is_refused(
+    arch: str, card: ModelCard, shards: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    model = tiny(card, arch=arch, training={"source_digest": manifest.source_digest})
+    with pytest.raises(UserError, match=rf"model\.onnx: its card says '{arch}': only resnet18, resnet50, resnet152 "):
+        restore_file(write(model, tmp_path / "model.onnx"), (shards,), tmp_path / "out")
 
 
 def test_statistics_are_of_all_batches_together(
