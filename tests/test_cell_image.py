@@ -117,6 +117,17 @@ def test_what_is_no_whole_image_is_refused_by_name(data: bytes, words: str) -> N
     assert str(caught.value).startswith("the file: ")
 
 
+def test_bytes_and_pixels_are_read_up_to_their_limit(tmp_path: Path) -> None:
+    largest = np.zeros((2048, 2048, 3), np.uint8)
+    largest[9, 9] = 200
+    assert open_cell(_encode(".png", largest), "cell.png").pixels.shape == (2048, 2048, 3)
+    with pytest.raises(UserError, match="declares 2048 x 2049 px"):
+        open_cell(_png_header(2048, 2049), "cell.png")
+    (tmp_path / "zeros").write_bytes(bytes(MAXIMUM_BYTES))
+    with pytest.raises(UserError, match=r"not a BMP, PNG or JPEG image \(16777216 bytes\)"):
+        read_cell(tmp_path / "zeros")
+
+
 def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "disk.img"
     with path.open("wb") as file:

@@ -7,12 +7,13 @@ import pytest
 from drawn_predictions import drawn_predictions
 from finished_report import network, record
 
-from evaluate import charts
+from evaluate import charts, pictures
 from evaluate.charts import TITLES, draw_accuracy, draw_intervals, draw_subjects
 from evaluate.curves import draw_decision, draw_precision_recall, draw_reliability, draw_roc, draw_thresholds
 from evaluate.figures import draw_agreement, draw_confusion
 from evaluate.metrics import NAMES, net_benefit
 from evaluate.paper_tables import part_tables
+from evaluate.pictures import draw_pictures
 from evaluate.predictions import Predictions
 from evaluate.rendering import BLUE, INK, ORANGE
 from evaluate.report_page import _best, _people, _widening
@@ -175,6 +176,18 @@ def test_the_worst_subjects_stand_on_top_in_the_colour_of_their_class() -> None:
     (legend,) = axes.figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["normal", "blast"]
     assert [handle.get_color() for handle in legend.legend_handles] == [BLUE, ORANGE]
+
+
+def test_a_confusion_matrix_is_told_in_words_too(
+    found: dict[str, Predictions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "render", lambda _, name, alt: (name, alt))
+    made = record(networks={"resnet18": network("resnet18", 0.9)}, pairs=(), history={})
+    told: dict[str, str] = dict(draw_pictures(made, found, {}))  # type: ignore[arg-type]
+    assert told["confusion_resnet18"] == (
+        "Confusion matrix of resnet18: of 3 normal cells 1 called normal, 2 blast; "
+        "of 7 blast cells 3 called normal and 4 blast"
+    )
 
 
 def rgb(colour: np.ndarray) -> str:

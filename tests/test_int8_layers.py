@@ -68,6 +68,9 @@ def test_channels_inside_a_block_reach_equally_far_for_the_weights_that_read_the
 ) -> None:
     folded, normalise = fold_batch_norm(small(*KINDS[kind])), Normalise.of(card)
     network = equalise(folded, normalise, images)
+    for stage in ("layer1", "layer2", "layer3", "layer4"):
+        before, after = (getattr(one, stage)[0].conv2.weight for one in (folded, network))
+        assert not torch.equal(after, before), stage
     block = network.layer1[0]
     convs = [getattr(block, name) for name in ("conv1", "conv2", "conv3") if hasattr(block, name)]
     x = network.maxpool(network.relu(network.conv1(normalise(images))))

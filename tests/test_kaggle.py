@@ -192,18 +192,19 @@ def test_a_submission_of_another_column_than_the_report_s_is_refused(
         submit(replace(command, arch="resnet18"))
 
 
-def test_the_ensemble_may_have_another_order_than_the_board_s_csv(
-    command: Submit, tmp_path: Path, manifest: Manifest, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["ensemble", "baseline"])
+def test_what_has_no_board_may_have_another_order_than_the_board_s_csv(
+    name: str, command: Submit, tmp_path: Path, manifest: Manifest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report, made = tmp_path / "artifacts" / "report", _record()
     ensemble = replace(made.networks["resnet50"], file=None, members=("resnet18", "resnet50"))
-    (report / "metrics.json").write_text(replace(made, networks={"ensemble": ensemble}).to_json())
+    (report / "metrics.json").write_text(replace(made, networks={name: ensemble}).to_json())
     for kind in ("submission", "predictions_test"):
-        (report / f"{kind}_resnet50.csv").rename(report / f"{kind}_ensemble.csv")
+        (report / f"{kind}_resnet50.csv").rename(report / f"{kind}_{name}.csv")
     ids = wanted_order(manifest, "test", "resnet50").ids
     (tmp_path / "board.csv").write_text("Path\n" + "\n".join(ids[::-1]) + "\n")
-    submit(replace(command, arch="ensemble", csv=tmp_path / "board.csv", dry_run=True))
-    assert "ensemble, threshold 0.500 (balanced), mean of resnet18, resnet50\n" in capsys.readouterr().out
+    submit(replace(command, arch=name, csv=tmp_path / "board.csv", dry_run=True))
+    assert f"{name}, threshold 0.500 (balanced), mean of resnet18, resnet50\n" in capsys.readouterr().out
 
 
 def test_another_split_has_its_own_list_and_file(

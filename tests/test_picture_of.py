@@ -20,9 +20,9 @@ FIRST = {"resnet18": 10, "resnet50": 100}  # the grey level of the first image t
 POSITIONS = [2, 0, 1]
 
 
-def _spoken() -> dict[str, SplitPrediction]:
+def _spoken(recipes: dict[str, Recipe] = RECIPES) -> dict[str, SplitPrediction]:
     rng, made = np.random.default_rng(0), {}
-    for name, recipe in RECIPES.items():
+    for name, recipe in recipes.items():
         grey = FIRST[name]
         reader = SimpleNamespace(recipe=recipe, image=lambda i, grey=grey: np.full((8, 8, 3), grey + i, np.uint8))
         cam = rng.normal(size=(3, 2, 2, 2)).astype(np.float32)
@@ -30,17 +30,36 @@ def _spoken() -> dict[str, SplitPrediction]:
     return made
 
 
+def _columns() -> Columns:
+    networks = {n: SimpleNamespace(card=SimpleNamespace(temperature=t)) for n, t in TEMPERATURES.items()}
+    return Columns((), networks, {}, None)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "ensemble"])
 def test_a_picture_is_of_the_cell_and_its_own_map(name: str) -> None:
-    spoken = _spoken()
-    networks = {n: SimpleNamespace(card=SimpleNamespace(temperature=t)) for n, t in TEMPERATURES.items()}
-    columns = Columns((), networks, {}, None)  # type: ignore[arg-type]
+    spoken, columns = _spoken(), _columns()
     one = "resnet18" if name == "ensemble" else name  # the other network sees another part of the image
     for i, position in enumerate(POSITIONS):
         cell, seen = split_picture(picture_of(columns, spoken, name, "valid", i))
         assert (cell == FIRST[one] + position).all()
         evidence = mean_evidence([evidence_of(spoken[one].cam[i], TEMPERATURES[one])], 8)
         np.testing.assert_array_equal(seen, paint_evidence(cell, evidence))
+
+
+@pytest.mark.parametrize(
+    ("other", "members"),
+    [
+        (Recipe(size=48), ["resnet18", "resnet50"]),  # the same part of the image, stored larger
+        (Recipe(size=40, window=144), ["resnet18"]),  # half of it
+        (Recipe(size=40, crop="none"), ["resnet18"]),
+    ],
+)
+def test_the_ensemble_s_map_is_the_mean_of_those_that_see_the_same_part(other: Recipe, members: list[str]) -> None:
+    spoken = _spoken({"resnet18": Recipe(size=40), "resnet50": other})
+    cell, seen = split_picture(picture_of(_columns(), spoken, "ensemble", "valid", 0))
+    parts = [evidence_of(spoken[name].cam[0], TEMPERATURES[name]) for name in members]
+    assert (cell == FIRST["resnet18"] + POSITIONS[0]).all()
+    np.testing.assert_array_equal(seen, paint_evidence(cell, mean_evidence(parts, 8)))
 
 
 def test_the_gallery_shows_the_errors_that_the_record_names(monkeypatch: pytest.MonkeyPatch) -> None:

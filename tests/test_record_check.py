@@ -20,6 +20,8 @@ __all__ = ["artifacts", "words"]  # fixtures
 
 ROW = {"n": 1, "blasts": 1, "called_blast": 1, "correct": 1, "accuracy": 1, "interval": [0, 1], "probability": 1}
 
+ERROR = {"picture": "a.png", "key": "1", "source": "1.bmp", "subject": None, "label": 0, "verdict": 1, "probability": 1}
+
 
 def _edit(artifacts: Path, place: str, value: Any) -> None:
     path = artifacts / "report" / "metrics.json"
@@ -37,6 +39,8 @@ def _edit(artifacts: Path, place: str, value: Any) -> None:
         ("networks", {}, "networks: must be known columns, one of them a network"),
         ("networks resnet34", None, "networks: must be known columns"),
         ("networks resnet18 subjects", [{"subject": "1", "identity": None, "vote": 1, "truth": 1, **ROW}], "subjects"),
+        ("networks resnet18 errors", [{**ERROR, "verdict": 2}], r"networks\.resnet18: labels must be 0 and 1"),
+        ("networks resnet18 errors", [{**ERROR, "label": -1}], r"networks\.resnet18: labels must be 0 and 1"),
         ("networks resnet18 file card", {}, r"networks\.resnet18: file\.card must be a network's"),
         ("networks resnet18 file card mean", "x", r"networks\.resnet18: file\.card must be a network's"),
         ("history resnet18", [], "history: must be of known networks, an epoch at least"),

@@ -87,6 +87,24 @@ def test_one_class_and_unknown_people_are_said_and_nothing_divides_by_zero(
     assert not names & {"roc.png", "precision_recall.png", "subjects.png", "agreement.png"}
 
 
+def test_people_shared_with_train_are_those_of_the_training_split(
+    exported: Path, shards: Path, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[object, ...]] = []
+
+    def note(*arguments: object) -> None:
+        given.append(arguments)
+        raise UserError("enough")
+
+    monkeypatch.setattr("evaluate.report.build_record", note)
+    artifacts = shutil.copytree(exported, tmp_path / "artifacts")
+    with pytest.raises(UserError, match="enough"):
+        report(Report(shards=(shards,), artifacts=artifacts, device="cpu", workers=1))
+    ((_, split, _, found, train_subjects, folder, orientations),) = given
+    assert (split, list(found), folder, orientations) == ("valid", ["resnet18"], artifacts, 1)  # type: ignore[call-overload]
+    assert train_subjects == SplitReader(shards, manifest, "train").subjects
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -62,7 +62,12 @@ def test_notes_tell_what_holds_and_nothing_else() -> None:
     assert _noted(resnet18=one, resnet50=one, ensemble=network("ensemble", 0.9)) == ""
     assert _noted(orientations=8, resnet18=one).startswith("Every network looked at every cell from 8 sides")
     other = replace(one, file=replace(one.file, other_data=True))
-    assert _noted(resnet18=one, resnet50=other).startswith("resnet50: trained on other shards than these")
+    said = _noted(resnet18=one, resnet50=other)
+    assert said.startswith("resnet50: trained on other shards than these")
+    assert "resnet50: the stain of these cells was normalised to the target of their own shards" in said
+    assert other.file is not None
+    plain = {**one.file.card, "recipe": {**one.file.card["recipe"], "stain": "none"}}
+    assert "the stain of these cells" not in _noted(resnet50=replace(other, file=replace(other.file, card=plain)))
     boxed = {**one.file.card, "recipe": {**one.file.card["recipe"], "crop": "box"}}
     said = _noted(resnet18=one, resnet50=replace(one, file=replace(one.file, card=boxed)))
     assert "resnet18 112 px, crop native of 288 px, stain macenko; resnet50 112 px, crop box, stain macenko." in said

@@ -85,6 +85,20 @@ def test_int8_ranges_are_measured_on_cells_of_train(
     np.testing.assert_array_equal(seen[0], np.stack([train.image(place[key]) for key in keys]))
 
 
+def test_ranges_are_those_of_equalised_weights_and_leave_out_what_stays_in_float32(
+    card: ModelCard, shards: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[object, object]] = []
+    monkeypatch.setattr(variants, "fold_batch_norm", lambda _: "folded")
+    monkeypatch.setattr(variants, "equalise", lambda network, *_: f"equalised {network}")
+    monkeypatch.setattr(variants, "measure_ranges", lambda network, *given: seen.append((network, given[-1])))
+    monkeypatch.setattr(variants, "quantize", lambda *_: None)
+    train = SplitReader(shards, manifest, "train")
+    cells = Cells(train, None, None, None)  # type: ignore[arg-type]
+    variants._quantised(Source(card, None, None, cells, None), cells, variants.Attempt(8, ("conv1",)))  # type: ignore[arg-type]
+    assert seen == [("equalised folded", ("conv1",))]
+
+
 def test_a_cell_at_the_threshold_is_called_a_blast(card: ModelCard) -> None:
     logits, labels = np.zeros((2, 2), np.float32), np.array([0, 1])
     assert Source(card, None, None, None, None).decisions(logits).all()  # type: ignore[arg-type]

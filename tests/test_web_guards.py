@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from contract.errors import UserError
+from evaluate import web
 from evaluate.web import Server
 
 
@@ -64,6 +66,26 @@ def test_a_wrong_file_leaves_the_connection_open(server: Server) -> None:
     assert (response.status, response.headers["Connection"]) == (422, None)
     assert b'"error": "image: not a BMP, PNG or JPEG image' in response.read()
     connection.close()
+
+
+def test_no_more_images_are_read_at_once_than_memory_has_room_for(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room: list[int] = []
+
+    def look(*_: object) -> None:
+        held = [server.work.acquire(blocking=False) for _ in range(web.AT_ONCE + 1)]
+        room.append(sum(held))  # beside this one
+        server.work.release(sum(held))
+        raise UserError("enough")
+
+    monkeypatch.setattr(web, "open_cell", look)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    for _ in range(web.AT_ONCE + 1):
+        connection.request("POST", "/classify", b"an image")
+        assert connection.getresponse().read() == b'{"error": "enough"}'
+    connection.close()
+    assert room == [web.AT_ONCE - 1] * (web.AT_ONCE + 1)
 
 
 @pytest.mark.parametrize("path", ["/", "/page.js", "/nowhere"])
