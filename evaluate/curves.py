@@ -80,7 +80,8 @@ def draw_reliability(networks: dict[str, Network]) -> Figure:
         )
         temperature = "" if network.temperature is None else f", T = {network.temperature:.2f}"
         upper.set_title(name + temperature, pad=28)
-        upper.set_aspect("equal")
+        upper.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), box_aspect=1)
+        lower.set_box_aspect(1 / 3)  # as wide as the square above, also where the height limits it: one x axis for both
         upper.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=7)  # below the title: inside, curves cross it
         lower.set_xlabel("probability of a blast")
     panels[0, 0].set_ylabel("share of blasts")
@@ -120,7 +121,7 @@ def draw_decision(found: dict[str, Predictions], classes: Sequence[str]) -> Figu
 @matplotlib.rc_context(STYLE)
 def draw_thresholds(found: dict[str, Predictions], record: ReportRecord) -> Figure:
     """Draw sensitivity (solid) and specificity (dotted) against the threshold, and where each network operates."""
-    figure = Figure(figsize=(4.8, 4.6), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(4.8, 5.2), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     thresholds = np.arange(101, dtype=np.float32) / 100
     for name, said in found.items():
@@ -138,5 +139,5 @@ def draw_thresholds(found: dict[str, Predictions], record: ReportRecord) -> Figu
     axes.set_xlabel("threshold of the calibrated probability of a blast")
     axes.set_ylabel("cells called rightly (%)")
     axes.set_title("Thresholds; the mark is where a network operates")
-    axes.legend(loc="lower center", ncols=2)
+    figure.legend(loc="outside lower center", ncols=3)  # as above: a weak network's curves come down to the axis
     return figure
