@@ -96,6 +96,7 @@ def test_an_interval_is_undefined_where_too_many_resamples_are() -> None:
     values[:60] = 0.5
     values[:40] = np.nan
     assert percentile_interval(values) is not None
+    assert percentile_interval(np.zeros(0)) is None
 
 
 def test_cells_of_unknown_people_are_a_person_each() -> None:

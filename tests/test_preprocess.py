@@ -191,3 +191,9 @@ def test_sixteen_pixels_are_a_cell_and_fifteen_are_none():
     image[10, 10] = 0
     with pytest.raises(UserError, match="fewer than 16"):
         preprocess(image, Recipe(size=33, window=33), "x")
+
+
+def test_a_window_that_cannot_lie_in_the_middle_lies_half_a_pixel_to_the_left_and_upwards():
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[10:31, 3:20] = 200  # middle at 20.5 and 11.5; of a window of 40 px at whole pixels
+    assert preprocess(image, Recipe(window=40, size=40), "x").box == (-9, 0, 40, 40)

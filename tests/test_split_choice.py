@@ -36,6 +36,16 @@ def test_other_splits_do_not_search(course: Path, by: str) -> None:
     assert (dataset.split_by, dataset.identities) == (by, {})
 
 
+@pytest.mark.parametrize("by", ["subject", "image"])
+def test_another_seed_is_another_split(course: Path, by: str) -> None:
+    before, found = read_dataset(course), []
+    for seed in (0, 0, 1, 2, 3):
+        after = split_dataset(before, SplitChoice(by, seed=seed), lambda _: {})  # type: ignore[arg-type]
+        found.append(frozenset((cell.source, cell.split) for cell in after.cells))
+    assert found[0] == found[1]
+    assert len(set(found)) > 1
+
+
 def test_without_subjects_auto_is_as_given(course: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(course, tmp_path / "data")
     (folder / "subjects.csv").unlink()

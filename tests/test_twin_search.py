@@ -86,11 +86,12 @@ def test_another_library_is_another_search(
     assert searches == [6]
 
 
+@pytest.mark.parametrize("name", ["twins.py", "fingerprint.py", "image_file.py", "preprocess.py"])
 def test_another_threshold_in_the_code_is_another_search(
-    cells: list[Cell], kept: Path, searches: list[int], monkeypatch: pytest.MonkeyPatch
+    cells: list[Cell], kept: Path, searches: list[int], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     file_sha256 = twin_search.file_sha256
-    monkeypatch.setattr(twin_search, "file_sha256", lambda path: f"{file_sha256(path)}{path.name == 'twins.py'}")
+    monkeypatch.setattr(twin_search, "file_sha256", lambda path: file_sha256(path) + "x" * (path.name == name))
     search_twins(cells, 1, kept)
     assert searches == [6]
 
