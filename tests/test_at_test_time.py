@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.ablation import look_once
 from benchmarks.at_test_time import WAYS, look_from_all_sides, look_with_their_statistics
 from train.normalise import Normalise
 
@@ -42,3 +43,7 @@ def test_each_way_is_of_the_weights_that_it_names() -> None:
     weights = {name: weights for name, (weights, _) in WAYS.items()}
     assert weights.pop("last weights, not averaged") == "model"
     assert set(weights.values()) == {"ema"}
+
+
+def test_each_way_is_the_look_that_it_names() -> None:
+    assert [way for _, way in WAYS.values()] == [look_once, look_once, look_from_all_sides, look_with_their_statistics]

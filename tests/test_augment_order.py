@@ -52,3 +52,11 @@ def test_blur_blurs_sharpen_sharpens_and_sigma_says_how_much(images: Tensor) -> 
     weak, strong = (sharpness(run(replace(OFF, blur=1.0, blur_sigma=sigma), images)) for sigma in (1.0, 3.0))
     assert (weak <= before).all()
     assert strong.mean() < 0.8 * weak.mean()
+
+
+@pytest.mark.parametrize("chosen", [(False, False), (True, False), (True, True)])
+def test_with_nothing_on_it_is_what_validation_sees_to_the_bit(chosen: tuple[bool, bool], images: Tensor) -> None:
+    images = images.clone()
+    images[:, 15:20, :, 1] = 0  # pixels without one of the colours are the cell's all the same
+    normalise = Normalise((160.5, 120.25, 180.0), (30.5, 41.0, 22.25), *chosen)
+    assert torch.equal(OFF(images, normalise, Draws(0, 0, len(images))), normalise(images))

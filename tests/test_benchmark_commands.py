@@ -121,6 +121,15 @@ def test_the_work_of_an_image_is_that_of_the_paper() -> None:
     assert operations == pytest.approx(3 * 2 * 1.8e9, rel=0.03)  # He et al. 2015, table 1: 1.8e9 multiply-adds forward
 
 
+def test_the_bytes_of_an_image_are_what_its_layers_read_and_write() -> None:
+    _, moved = work_of("resnet18", 64)
+    stem = 3 * 64**2 + 6 * 64 * 32**2 + 64 * 16**2  # convolution, BatchNorm, ReLU, pooling
+    blocks = 24 * 64 * 16**2  # six layers a block, in and out
+    blocks += sum(30 * width * side**2 for width, side in ((128, 8), (256, 4), (512, 2)))  # two of them twice as large
+    head = 512 * 2**2 + 512 + 512 + 2
+    assert moved == 3 * 2 * (stem + blocks + head)  # forward, and twice backward; two bytes a number
+
+
 def test_a_training_that_is_killed_leaves_the_rows_before_it_and_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -185,3 +185,10 @@ def test_file_where_a_folder_belongs_is_a_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file")
     with pytest.raises(UserError, match="cannot be written"):
         save_checkpoint(tmp_path / "run" / "last.pt", CARD, STATE)
+
+
+def test_weights_that_lay_on_a_gpu_are_read_where_there_is_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+        save_checkpoint(path, CARD, STATE)
+    assert torch.equal(load_checkpoint(path)[1]["model"]["weight"], STATE["model"]["weight"])

@@ -1,6 +1,7 @@
 """The pictures of accuracy: written, readable, not blank, and the same bytes each time."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -80,3 +81,9 @@ def test_curves_are_percent_of_the_training_and_of_the_testing_phase() -> None:
 def test_a_dollar_in_the_name_of_a_dataset_is_a_dollar(tmp_path: Path) -> None:
     draw_run(history(1, 0.5), tmp_path / "accuracy.png", "resnet18", r"cells for $\x$")
     assert pixels_of(tmp_path / "accuracy.png").shape == (750, 1200, 3)
+
+
+def test_the_largest_accuracy_is_named_wherever_it_stands() -> None:
+    axes, rows = Figure().subplots(), history(4, 0.5)
+    _draw_curves(axes, "resnet18", [replace(row, valid_accuracy=1 - row.valid_accuracy) for row in rows])
+    assert axes.lines[1].get_label() == "resnet18 testing phase (valid, max 49.5)"

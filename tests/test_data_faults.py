@@ -207,3 +207,12 @@ def state_of(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:
         return "Z"
+
+
+def test_a_worker_that_ends_by_itself_names_the_sample_it_was_at(
+    reader: SplitReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = os.getpid()
+    do_at(monkeypatch, "train-000017", lambda: os.getpid() == parent or os._exit(3))
+    with pytest.raises(UserError, match=r"train-000017: a worker of the loader ended with status 3 here"):
+        list(train_batches(reader, 5, 0, 1, 2, pin=False))

@@ -73,3 +73,25 @@ def test_each_epoch_is_validated_at_the_size_that_it_was_trained_at(
     monkeypatch.setattr(train.loop, "evaluate", note_size)
     train_network(config_of(shards, tmp_path, start_size=33))
     assert sizes == [33, 40]
+
+
+def test_a_process_without_a_sample_in_the_last_batch_adds_nothing(shards: Path, tmp_path: Path) -> None:
+    run = Run(config_of(shards, tmp_path, batch_size=35))
+    run.learner.eval()
+    run.processes = Processes(0, 2)
+    phase = replace(run.new_phase(1), step=1)
+    (batch,) = run.train_batches(phase)
+    assert batch.keys == [""]
+    assert len(run.draws(phase).uniform("any")) == 1  # numbers for the black image that it sees
+    loss, right = train.loop.forward(run, phase, batch)
+    assert (loss.item(), right.item()) == (0, 0)
+
+
+def test_only_of_one_process_may_a_signal_have_ended_the_workers(shards: Path, tmp_path: Path) -> None:
+    run = Run(config_of(shards, tmp_path))
+    with train.loop.Interruption() as interruption:
+        assert not train.loop.ended_by_signal(run, interruption)
+        interruption.signum = 15
+        assert train.loop.ended_by_signal(run, interruption)
+        run.processes = Processes(0, 2)  # the other one would wait in its next step for ever
+        assert not train.loop.ended_by_signal(run, interruption)

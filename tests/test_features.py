@@ -106,3 +106,10 @@ def test_a_dark_quarter_is_a_quarter_of_the_cell() -> None:
     image = np.zeros((60, 60, 3), np.uint8)
     image[10:20, 10:50], image[20:50, 10:50] = (60, 30, 80), (120, 60, 160)
     assert _measured(image)["dark_share"] == pytest.approx(0.25)
+
+
+def test_pixels_without_one_of_the_colours_are_the_cell_s() -> None:
+    image = _disc(20)
+    whole = _measured(image)["area"]
+    image[:56, :, 1] = 0
+    assert _measured(image)["area"] == whole

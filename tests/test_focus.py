@@ -79,3 +79,18 @@ def test_a_blur_of_no_strength_leaves_the_image_as_it_is() -> None:
     pixels, mask = cells(2)
     found = change_focus(pixels, mask, 1.0, 1.0, 0.0, Zeros(0, 0, 2))
     assert ((found - pixels) * mask).abs().max() < 1e-3
+
+
+def test_a_small_largest_blur_does_not_change_how_images_are_sharpened() -> None:
+    pixels, mask = cells(8)
+    pixels = 100 * mask + pixels / 8
+    small, large = (change_focus(pixels, mask, 0.0, sigma, 1.0, Draws(0, 0, 8)) for sigma in (0.2, 1.0))
+    assert torch.equal(small, large)
+
+
+def test_nothing_of_the_background_reaches_a_cell_whatever_lies_there() -> None:
+    # Jitter of the stain makes background grey, and an eroded outline leaves the cell's own pixels outside.
+    pixels, mask = cells(2)
+    sigmas = torch.full((2,), 1.5)
+    clean, spoilt = (blur_cells(x, mask, sigmas, 1.5) for x in (pixels, pixels + 200 * (1 - mask)))
+    assert torch.equal(clean * mask, spoilt * mask)

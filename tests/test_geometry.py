@@ -93,3 +93,15 @@ def test_erased_rectangles_have_many_sizes_shapes_and_places() -> None:
     assert stretch.std().item() == pytest.approx(np.log(3.3) / 3**0.5, abs=0.06)  # even between the ratio's ends
     down, right = ((lines @ torch.arange(64.0).double() / lines.sum(1)) for lines in (rows, columns))
     assert abs(np.corrcoef(down, right)[0, 1]) < 0.15
+
+
+def test_a_cell_is_shifted_along_both_axes_independently() -> None:
+    found = move(discs(256), 1.0, 0.1, 0.0, Draws(0, 0, 256))[:, 0]
+    at = torch.arange(40) - 19.5
+    mass = found.sum((1, 2))
+    down, right = ((found * distance).sum((1, 2)) / mass for distance in (at[:, None], at))
+    # A shift is turned with the image, so the axes are those of a cell that was not.
+    assert abs(np.corrcoef(down.abs(), right.abs())[0, 1]) < 0.5
+    far = torch.hypot(down, right)
+    assert far.max() > 0.1 * 40 * 1.2  # beyond what one axis alone reaches
+    assert (far > 0.05 * 40).float().mean() == pytest.approx(1 - np.pi / 16, abs=0.07)  # even in a square

@@ -99,3 +99,13 @@ def test_mixed_images_and_unknown_people_are_refused(
     reader.subjects = (None, *reader.subjects[1:])  # type: ignore[misc]
     with pytest.raises(UserError, match=f"--group-dro: sample '{reader.samples[0].key}' has no subject"):
         PeopleWeights(reader, manifest, 0.1, CPU)
+
+
+def test_the_loss_of_a_step_is_the_robust_one_of_smoothed_and_weighted_losses(shards: Path, tmp_path: Path) -> None:
+    run = Run(config_of(shards, tmp_path, group_dro=0.5, class_weights=True, label_smoothing=0.2))
+    logits, labels = torch.randn(12, 2, generator=torch.Generator().manual_seed(1)), torch.arange(12) % 2
+    targets, keys = targets_of(labels, 2), [sample.key for sample in run.train_split.samples[:12]]
+    losses = sample_losses(logits, targets, run.loss_weights, 0.2)
+    weights = PeopleWeights(run.train_split, run.manifest, 0.5, CPU).of_batch(losses, keys, Processes())
+    # A step divides it by the samples of the whole batch, of which another process may have half.
+    torch.testing.assert_close(loss_of(run, logits, targets, keys, 24), 24 * (losses * weights).sum())

@@ -9,6 +9,7 @@ import pytest
 from small_network import SmallNetwork
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import train.loop
 import train.run
 from train.config import Config
 from train.history import Epoch, read_history
@@ -66,3 +67,17 @@ def test_curves_are_of_what_their_names_say() -> None:
             assert field == {"learning rate": "lr"}.get(of, of.replace(" ", "_"))
         else:
             assert field == f"{of}_{what}"
+
+
+def test_a_run_that_is_gone_on_with_keeps_the_points_of_its_epochs(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
+    config = config_of(shards, tmp_path, epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(train.loop, "finished", lambda history, _: len(history) >= 1)
+        folder = train_network(config)
+    (folder / "run.json").unlink()
+    train_network(replace(config, resume=True))
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss/train")] == [1, 2]

@@ -88,3 +88,27 @@ def test_a_padding_sample_has_no_label_after_cutmix_either() -> None:
     found, mixed = mix(black, none, 0.0, 1.0, Draws(0, 0, 5, slice(0, 1)))
     assert torch.equal(found, black)
     assert torch.equal(mixed, none)
+
+
+def test_cutmix_counts_cell_pixels_below_the_mean_too() -> None:
+    x, targets = batch()
+    x[:, :, 4:20, 4:12] *= -1  # normalised pixels are of both signs
+    x[:, :, 12:20, 4:20] = -x[:, :, 12:20, 4:20].abs()
+    found, mixed = mix(x, targets, 0.0, 1.0, Draws(0, 0, 64))
+    for i in range(64):
+        cell = found[i, 0, 4:20, 4:20].abs()
+        shares = [(cell == value + 1).float().mean().item() for value in (i, i ^ 1)]
+        assert [mixed[i, i].item(), mixed[i, i ^ 1].item()] == pytest.approx(shares, abs=1e-5)
+
+
+def test_where_both_are_on_the_coin_says_which_images_are_pasted_into_and_which_are_blended() -> None:
+    x, targets = batch()
+    draws = Draws(0, 0, 64)
+    found, _ = mix(x, targets, 1.0, 1.0, draws)
+    cut = (draws.uniform("mix") < 0.5).tolist()
+    for i, image in enumerate(found[:, 0, 4:20, 4:20]):
+        values = set(image.unique().tolist())
+        if cut[i]:
+            assert values <= {i + 1.0, (i ^ 1) + 1.0}
+        elif not cut[i ^ 1]:  # else what was pasted into the partner is blended in
+            assert len(values) == 1

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import torch
 from small_network import config_of
 
 import train.loop
+from train.checkpoint import load_checkpoint
 from train.history import Epoch
+from train.processes import Processes
 from train.resume import save_step, start
 from train.run import Run
 from train.schedule import learning_rate_of_step
@@ -68,3 +71,46 @@ def test_a_checkpoint_inside_an_epoch_starts_the_clock_anew_and_keeps_the_second
     assert start(resumed)
     assert resumed.phase is not None
     assert resumed.phase.seconds == 5.0
+
+
+def test_the_seed_decides_the_weights_to_start_from(shards: Path, tmp_path: Path) -> None:
+    first, again, other = (
+        Run(config_of(shards, tmp_path, seed=seed)).model.get_parameter("conv1.weight") for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_without_a_time_between_checkpoints_none_is_due_inside_an_epoch(shards: Path, tmp_path: Path) -> None:
+    run = Run(config_of(shards, tmp_path, checkpoint_every=0.0))
+    run.saved_at -= 1e9
+    with train.loop.Interruption() as interruption:
+        assert not run.pause_is_due(interruption)
+
+
+@pytest.mark.parametrize("cache", ["ram", "device"])
+def test_each_split_of_a_run_has_its_own_cache(cache: Literal["ram", "device"], shards: Path, tmp_path: Path) -> None:
+    plain, cached = Run(config_of(shards, tmp_path)), Run(config_of(shards, tmp_path, cache=cache))
+    for batches in (lambda run: run.valid_batches(), lambda run: run.train_batches(run.new_phase(1))):
+        for _ in range(2):
+            for wanted, found in zip(batches(plain), batches(cached), strict=True):
+                assert torch.equal(found.images, wanted.images)
+                assert torch.equal(found.labels, wanted.labels)
+
+
+class Alike(Processes):
+    """The first of two processes, where the other one has the same values."""
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        return values.mul_(2)  # in place, as torch.distributed does
+
+
+def test_a_checkpoint_holds_the_sums_of_all_processes_and_leaves_each_its_own(shards: Path, tmp_path: Path) -> None:
+    run = Run(config_of(shards, tmp_path))
+    run.processes = Alike(0, 2)
+    phase = replace(run.new_phase(1), step=2, keys=[[], []])
+    phase.losses[:], phase.correct[...] = 1.5, 7
+    save_step(run, phase)
+    assert (phase.losses.tolist(), phase.correct.item()) == ([1.5, 1.5], 7)
+    saved = load_checkpoint(tmp_path / "resnet18" / "last.pt")[1]["phase"]
+    assert (saved["losses"].tolist(), saved["correct"].item()) == ([1.5, 1.5], 14)

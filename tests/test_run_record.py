@@ -16,10 +16,10 @@ import train.run
 from contract.manifest import Manifest
 from contract.model_card import ModelCard
 from train.config import Config
-from train.history import read_history
+from train.history import Epoch, read_history
 from train.loop import train as train_network
 from train.run import Run
-from train.run_record import command_of, source_digest_of, write_start_record
+from train.run_record import command_of, source_digest_of, write_run_record, write_start_record
 from train.versions import versions
 
 
@@ -121,5 +121,14 @@ def test_the_commit_is_that_of_the_code_and_marked_where_files_were_changed(
     git("commit", "--message", "one")
     commit = git("rev-parse", "--short=12", "HEAD")
     assert versions()["commit"] == commit
+    git("tag", "--annotate", "v1", "--message", "one")
+    assert versions()["commit"] == commit  # and no tag's name
     code.write_text("changed")
     assert versions()["commit"] == f"{commit}+"
+
+
+def test_the_record_of_a_run_counts_all_its_epochs_whichever_was_the_best(card: ModelCard, tmp_path: Path) -> None:
+    rows = [Epoch(n, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.1, 40, 1.5, 24.0) for n in (1, 2, 3)]
+    write_run_record(tmp_path, Config(), replace(card, epoch=1), rows, 1)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert (record["epochs"], record["seconds"], record["card"]["epoch"]) == (3, 4.5, 1)

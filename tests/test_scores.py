@@ -30,3 +30,9 @@ def test_one_class_has_no_auroc_and_no_finite_loss_has_no_scores() -> None:
     assert math.isnan(score(torch.zeros(3, 2), torch.ones(3, dtype=torch.int64)).auroc)
     broken = score(torch.full((2, 2), float("nan")), torch.tensor([0, 1]))
     assert all(map(math.isnan, (broken.loss, broken.accuracy, broken.auroc, broken.f1)))
+
+
+def test_auroc_goes_by_the_difference_of_both_logits() -> None:
+    margins, labels = torch.tensor([-2.0, -1.0, 0.5, 1.0]), torch.tensor([0, 0, 1, 1])
+    common = torch.tensor([9.0, 3.0, 0.0, -9.0])  # what both logits have in common says nothing
+    assert score(torch.stack([common, common + margins], 1), labels).auroc == 1

@@ -165,3 +165,12 @@ def test_where_nobody_is_told_apart_there_is_no_head_and_a_line_says_so(
     assert run.head is None
     assert run.card().training["subject_head"] == 0
     assert f"resnet18: subjects known: {known}, so there is no second head" in capsys.readouterr().out
+
+
+def test_two_ids_of_one_person_are_that_person(reader: SplitReader, manifest: Manifest) -> None:
+    first, second = sorted(set(reader.subjects))[:2]
+    joined = replace(manifest, identities={first: f"{first}+{second}", second: f"{first}+{second}"})
+    people = People(reader, joined)
+    assert people.count == len(set(reader.subjects)) - 1
+    keys = [s.key for s, subject in zip(reader.samples, reader.subjects, strict=True) if subject in (first, second)]
+    assert len(set(people.of(keys, -1, CPU).tolist())) == 1
