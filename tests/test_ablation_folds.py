@@ -1,4 +1,4 @@
-"""Folds of an ablation: whole people under all their ids, drawn anew for every seed, and networks trained anew."""
+"""Folds of an ablation: whole people under all their ids, drawn anew for every seed; networks stopped, judged, lent."""
 
 import signal
 import sys
@@ -13,12 +13,14 @@ import torch
 from small_network import SmallNetwork
 
 import benchmarks.ablation as ablation
-from benchmarks.ablation import JUDGED, Ablation, labelled_cells, make_shards, planned, predict
+from benchmarks import ablation_settings
+from benchmarks.ablation import JUDGED, Ablation, labelled_cells, lend, make_shards, planned, predict
 from build_shards.dataset import Dataset
 from contract.manifest import Manifest
-from contract.model_card import ModelCard
+from contract.model_card import YOUNGER, ModelCard
 from contract.shard_reader import SplitReader
-from train.config import Config
+from train.checkpoint import load_checkpoint
+from train.config import Config, recipe_of
 from train.interrupt import StoppedError
 from train.normalise import Normalise
 
@@ -85,3 +87,26 @@ def test_a_logit_is_blast_less_normal_of_the_averaged_weights_in_evaluation_mode
     logits = averaged(Normalise.of(card)(images)).detach()
     np.testing.assert_allclose(found.logit, logits[:, 1] - logits[:, 0], rtol=1e-4)
     assert found.label.tolist() == reader.labels.tolist()
+
+
+def test_weights_that_are_lent_are_those_of_the_last_epoch_and_their_card_says_so(
+    card: ModelCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {"history": [{}] * 3, "ema": {"weight": torch.ones(2)}, "model": {"weight": torch.zeros(2)}}
+    monkeypatch.setattr(ablation, "load_manifest", lambda _: None)
+    monkeypatch.setattr(ablation, "finished", lambda *_: (replace(card, epoch=1), state))  # the best was the first
+    network: Any = SimpleNamespace(shards=tmp_path, lent=tmp_path / "lent.pt")
+    lend(network)
+    lent, found = load_checkpoint(tmp_path / "lent.pt")
+    assert lent.epoch == 3
+    assert torch.equal(found["model"]["weight"], torch.ones(2))
+
+
+def test_a_younger_field_leaves_names_as_they_were_while_it_is_at_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    (network,) = planned(Ablation(Path(), ("blur=0.1",), seeds=(0,), held=(1,)), "cells")
+    before = network.definition
+    monkeypatch.setattr(ablation_settings, "YOUNGER", {**YOUNGER, "novel": 0})
+    for value in (0, 1):
+        novel = recipe_of(network.config) | {"novel": value}
+        monkeypatch.setattr(ablation_settings, "recipe_of", lambda _, novel=novel: novel)
+        assert (network.definition == before) is (value == 0)

@@ -130,11 +130,3 @@ def test_batches_reach_the_gpu_pinned_or_from_its_own_memory(reader: SplitReader
         assert all(batch.images.is_pinned() or batch.images.is_cuda for batch in found)
         moved = [Batch(b.images.to(device, non_blocking=True).cpu(), b.labels.cpu(), b.keys) for b in found]
         assert_same(wanted, moved)
-
-
-def test_padding_counts_no_sample_as_kept(reader: SplitReader) -> None:
-    # The last batch has one sample, of the second of two ranks.
-    kept, order = RamCache(reader), np.arange(36)
-    batches = list(train_batches(reader, 35, 0, 1, 0, pin=False, rank=0, ranks=2, order=order, cache=kept))
-    assert batches[-1].keys == [""]
-    assert np.flatnonzero(kept.kept).tolist() == list(range(17))

@@ -31,6 +31,16 @@ def test_file_has_one_named_column_a_field_and_six_decimals(tmp_path: Path) -> N
     assert end == ""
 
 
+def test_rows_that_stand_there_already_are_not_written_again(tmp_path: Path) -> None:
+    # Whatever was made of the file would look older than it.
+    path = tmp_path / "history.csv"
+    files = []
+    for rows in (ROWS[:1], ROWS[:1], ROWS):
+        write_history(path, rows)
+        files.append(path.stat().st_ino)
+    assert files[0] == files[1] != files[2]
+
+
 def test_a_history_without_a_row_is_refused(tmp_path: Path) -> None:
     write_history(tmp_path / "history.csv", [])
     with pytest.raises(UserError, match="without a row"):

@@ -73,3 +73,12 @@ def test_shards_without_identities_and_tables_of_other_cells_are_refused(tmp_pat
 
 def test_one_person_alone_has_no_interval() -> None:
     assert estimate(["1", "1"], lambda w: w.mean(axis=1)) == (1.0, None)
+
+
+def test_cells_are_compared_in_one_order_whatever_that_of_their_files(tmp_path: Path) -> None:
+    for name in "ab":
+        write(tmp_path, name, [0.1, 0.2, 0.3, 0.6, 0.7, 0.8])
+    head, *rows = (tmp_path / "predictions_valid_b.csv").read_text().splitlines()
+    (tmp_path / "predictions_valid_b.csv").write_text("\n".join([head, *reversed(rows)]) + "\n")
+    one, other = read_tables(JoinedPeople(tmp_path)).values()
+    assert one.equals(other)

@@ -139,7 +139,7 @@ with joined_processes() as processes:
     torch.testing.assert_close(parted.running_mean, whole.running_mean)
     assert parted.num_batches_tracked == 1
     torch.testing.assert_close(parted.eval()(x), whole.eval()(x))
-    assert processes.largest(3 * processes.rank) == 3
+    assert processes.largest(3 + processes.rank) == 4
     assert processes.gathered([processes.rank]) == [[0], [1]]
     pathlib.Path(sys.argv[1], f"rank{processes.rank}").write_text("agreed")
 """
@@ -218,3 +218,13 @@ def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.Monk
     assert pick_device("cpu", 1) == torch.device("cpu")
     with pytest.raises(UserError, match="--device cuda: process 2 has no GPU of its own: 2 here"):
         pick_device("cuda", 2)
+
+
+def test_each_process_knows_its_number_among_all_and_on_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", "4"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "0")):  # the first of a second machine
+        monkeypatch.setenv(name, value)
+    for name in ("init_process_group", "destroy_process_group"):
+        monkeypatch.setattr(torch.distributed, name, lambda *_: None)
+    with joined_processes() as joined:
+        assert (joined.rank, joined.ranks, joined.local_rank) == (4, 8, 0)
+        assert not joined.first  # which writes and prints

@@ -95,6 +95,7 @@ def test_the_ids_of_one_person_are_joined_on_both_sides_or_there_is_no_price(fil
         ({"both": ("a={}/abl/*.csv",)}, r"base \(resnet18, 64 px, 10 epochs\); base \(resnet18, 64 px, 20 epochs\)"),
         ({"both": ("a={0}/abl/*e20*.csv", "b={0}/ways.csv")}, "not one network but 8 orientations; as trained"),
         ({"seen": ("a={}/report/predictions_valid_*.csv",)}, "not one network but "),
+        ({"seen": ("a={}/strangers.csv",)}, r"strangers\.csv: has no cell of people seen"),
         ({"seen": ("a={}/leakage.png",)}, r"leakage\.png: no table of predictions: "),
         ({"seen": ("a={}/empty.csv",)}, r"empty\.csv: no table of predictions: No columns to parse"),
         ({}, "nothing to draw"),
@@ -108,6 +109,7 @@ def test_what_cannot_be_drawn_is_refused(files: Path, flags: dict[str, tuple[str
     for name in ("resnet18", "resnet50"):
         shutil.copy(files / "predictions_valid.csv", files / "report" / f"predictions_valid_{name}.csv")
     few = {"A": [1, 0], "B": [1]}
+    _ablation(files / "strangers.csv", {}, few)
     _ablation(files / "ways.csv", few, {"C": [1]})
     ways = (files / "ways.csv").read_text()
     (files / "ways.csv").write_text(

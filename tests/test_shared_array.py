@@ -4,6 +4,7 @@ import os
 import shutil
 from multiprocessing import active_children
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,3 +57,12 @@ def test_memory_that_other_programs_hold_is_no_room(monkeypatch: pytest.MonkeyPa
     (tmp_path / "meminfo").write_text("MemTotal:  900 kB\nMemFree:  1 kB\nMemAvailable:  8 kB\n")
     monkeypatch.setattr(shared_array, "MEMORY", tmp_path / "meminfo")
     assert shared_array.room() == 8192
+
+
+def test_room_is_what_a_user_may_still_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if not shared_array.SHARED_MEMORY.is_dir():
+        pytest.skip("shared memory is elsewhere here")
+    blocks = SimpleNamespace(f_frsize=4096, f_blocks=10, f_bfree=5, f_bavail=3)
+    monkeypatch.setattr(shared_array, "MEMORY", tmp_path / "no such file")
+    monkeypatch.setattr(shared_array.os, "statvfs", lambda _: blocks)
+    assert shared_array.room() == 3 * 4096

@@ -52,3 +52,14 @@ def test_seconds_of_an_epoch_that_is_gone_on_with_count_from_its_beginning(shard
     with train.loop.Interruption() as interruption:
         train.loop.train_epoch(run, phase, interruption)
     assert 1000 < phase.seconds < 2000
+
+
+def test_a_checkpoint_inside_an_epoch_knows_the_seconds_so_far(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[float] = []
+    monkeypatch.setattr(train.loop, "pause", lambda _, phase, __: noted.append(phase.seconds))
+    run = Run(config_of(shards, tmp_path, checkpoint_every=1e-9))
+    with train.loop.Interruption() as interruption:
+        train.loop.train_epoch(run, run.new_phase(1), interruption)
+    assert 0 < noted[0] < noted[1]
