@@ -48,6 +48,7 @@ def render_page(record: ReportRecord, inline: dict[str, str], gallery: dict[str,
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         best=_best(record),
         widening=_widening(record),
+        without_width=_without_width(record),
         people=_people(record),
         named=record.bootstrap.cluster == "identity",
         drawn=record.bootstrap.drawn,
@@ -95,6 +96,12 @@ def _widening(record: ReportRecord) -> float | None:
         return None
     width = accuracy.by_image[1] - accuracy.by_image[0]
     return (accuracy.clustered[1] - accuracy.clustered[0]) / width if width else None
+
+
+def _without_width(record: ReportRecord) -> bool:
+    """Whether some interval is a single number."""
+    scores = [getattr(network.scores, name) for network in record.networks.values() for name in TITLES]
+    return any(bounds[0] == bounds[1] for s in scores for bounds in (s.clustered, s.by_image) if bounds)
 
 
 def _people(record: ReportRecord) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from evaluate.rendering import INK, PAPER, STYLE, Picture, render
 from evaluate.report_page import interval, number, p_value, percent, render_page
-from evaluate.report_record import ReportRecord
+from evaluate.report_record import Estimate, ReportRecord
 
 PICTURES = ("intervals", "confusion_resnet18", "reliability", "thresholds", "decision")
 
@@ -39,6 +39,15 @@ def test_names_are_escaped_wherever_they_come_from() -> None:
 def test_an_undefined_score_says_so() -> None:
     html = _page(_record())
     assert html.count('<span class="undefined">undefined</span>') == 1  # accuracy; the others have values
+
+
+def test_an_interval_without_width_is_not_passed_off_as_certainty() -> None:
+    warning = "a limit of the bootstrap, no certainty"
+    whole = _record()
+    one = whole.networks["resnet18"]
+    assert warning not in _page(whole)
+    certain = replace(one.scores, sensitivity=Estimate(1.0, (1.0, 1.0), (1.0, 1.0)))
+    assert warning in _page(replace(whole, networks={"resnet18": replace(one, scores=certain)}))
 
 
 def test_numbers_are_written_as_people_read_them() -> None:
