@@ -8,6 +8,7 @@ doi:10.7937/tcia.2019.dc64i46r.
 
 import os
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -104,14 +105,10 @@ def _read_prelim(folder: Path) -> list[Cell]:
         return []
     if len(csvs) > 1:
         raise UserError(f"{csvs[1]}: a second labels CSV of a preliminary set, beside {csvs[0]}: move one away")
-    try:
-        table = pd.read_csv(csvs[0], dtype=str, keep_default_na=False)
-        rows = list(zip(table["Patient_ID"], table["new_names"], table["labels"], strict=True))
-    except (KeyError, OSError, pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
-        raise UserError(f"{csvs[0]}: not a CSV with the columns Patient_ID, new_names and labels") from None
+    rows = _read_prelim_rows(csvs[0])
     files = _prelim_images(csvs[0].parent)
     cells: list[Cell] = []
-    for line, (original, name, label) in enumerate(rows, start=2):
+    for line, original, name, label in rows:
         match = NAME.fullmatch(original)
         if match is None or label != str(LABELS[match["cls"]]) or name not in files:
             raise UserError(
@@ -124,6 +121,18 @@ def _read_prelim(folder: Path) -> list[Cell]:
     if files:
         raise UserError(f"{min(files.values())}: no row of {csvs[0]} names it; nothing is left out in silence")
     return cells
+
+
+def _read_prelim_rows(csv: Path) -> list[tuple[int, str, str, str]]:
+    """Line, original name, image and label of every row that is not blank."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
+            table = pd.read_csv(csv, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False)
+        rows = list(zip(table.index + 2, table["Patient_ID"], table["new_names"], table["labels"], strict=True))
+    except (KeyError, OSError, ValueError, pd.errors.ParserWarning):  # pandas' own errors are ValueErrors
+        raise UserError(f"{csv}: not a CSV with the columns Patient_ID, new_names and labels") from None
+    return [row for row in rows if any(row[1:])]
 
 
 def _prelim_images(folder: Path) -> dict[str, Path]:

@@ -45,6 +45,11 @@ def test_a_small_h_in_the_preliminary_csv_names_the_same_subject(archive: Path):
     assert [cell.subject for cell in cells if cell.split == "prelim"] == ["57", "H3"]
 
 
+def test_blank_lines_of_the_preliminary_csv_are_no_rows(archive: Path):
+    dataset = read_archive(add_prelim(archive, PRELIM.replace("\n", "\n\n")), "subject", 0)
+    assert len(sources(dataset, "prelim")) == 2
+
+
 def test_an_image_of_the_preliminary_set_without_a_row_is_refused_and_not_dropped(archive: Path):
     add_prelim(archive)
     (archive / "validation" / "C-NMC_test_prelim_phase_data" / "3.bmp").touch()
@@ -77,6 +82,8 @@ def test_a_second_preliminary_image_of_one_name_is_refused(archive: Path):
         (PRELIM.replace("UID_H49_1_1_hem.bmp", "H49"), "line 3: .* is not a name, an image of its own, and the label"),
         (PRELIM.replace("2.bmp,0", "1.bmp,0"), "line 3"),  # an image twice
         (PRELIM.replace("1.bmp,1", "1.bmp,0"), "line 2"),  # the name says blast, the label normal
+        (PRELIM.replace("2.bmp,0", "2.bmp,2").replace("\n", "\n\n"), "line 5: .* the label that the name says"),
+        (PRELIM.replace("1.bmp,1", "1.bmp,1,").replace("2.bmp,0", "2.bmp,0,"), "not a CSV with the columns"),
     ],
 )
 def test_a_bad_preliminary_csv_is_refused_by_file_and_line(archive: Path, text: str, message: str):
