@@ -8,7 +8,7 @@ import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from build_shards.tar import BLOCK, LONGEST_NAME, RECORD, ending, sample_blocks
+from build_shards.tar import BLOCK, LARGEST, LONGEST_NAME, RECORD, ending, sample_blocks
 
 KEYS = st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True)
 MEMBERS = st.dictionaries(st.sampled_from(["png", "jpg", "mask.png", "npy", "cls", "json"]), st.binary(max_size=1200))
@@ -46,3 +46,11 @@ def test_a_name_that_ustar_cannot_hold_is_refused():
     assert sample_blocks(fits, {"png": b""})[:LONGEST_NAME] == f"{fits}.png".encode()
     with pytest.raises(ValueError, match="a ustar header has no room for it"):
         sample_blocks(fits + "k", {"png": b""})
+
+
+def test_data_that_ustar_cannot_hold_are_refused(monkeypatch: pytest.MonkeyPatch):
+    assert f"{LARGEST:011o}" == "7" * 11
+    monkeypatch.setattr("build_shards.tar.LARGEST", 10)
+    assert sample_blocks("k", {"png": bytes(10)})
+    with pytest.raises(ValueError, match=r"'k\.png' of 11 bytes: a ustar header has no room for it"):
+        sample_blocks("k", {"png": bytes(11)})

@@ -60,7 +60,10 @@ def test_a_flipped_bit_is_found_and_the_shard_named(copy: Path) -> None:
     ("extension", "content", "word"),
     [
         ("png", b"not an image", "is not a 40 px colour image"),
-        ("json", b"{}", "lacks"),
+        ("json", b'{"subject": null, "box": [], "sha256": ""}', "lacks 'source'"),
+        ("json", b'{"source": "", "box": [], "sha256": ""}', "lacks 'subject'"),
+        ("json", b'{"source": "", "subject": null, "sha256": ""}', "lacks 'box'"),
+        ("json", b'{"source": "", "subject": null, "box": []}', "lacks 'sha256'"),
         ("json", b"[", "JSON object"),
         ("json", b"[" * 200_000, "JSON object"),
         ("json", rb'{"subject": "\ud800"}', "JSON object"),
