@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from build_shards.deal import FEW, deal
+from build_shards.deal import FEW, _least, deal
 
 PEOPLE = {f"P{i}": ((3 * i + 5, 0) if i % 3 else (0, 7 * i + 9)) for i in range(24)}  # 16 normal, 8 blast
 
@@ -67,3 +67,18 @@ def test_a_person_with_both_classes_counts_in_both() -> None:
     groups = {"both": (40, 40), **{f"n{i}": (5, 0) for i in range(12)}, **{f"b{i}": (0, 5) for i in range(12)}}
     parts = deal(groups, (0.5, 0.5), 0)
     assert _cells(groups, parts, parts["both"]).tolist() == [50, 50]
+
+
+def test_a_part_gets_three_groups_of_a_class_or_its_share_of_fewer_but_one_at_least() -> None:
+    least = _least(np.array([16, 8, 2]), np.array([0.8, 0.2]))
+    assert least.tolist() == [[3, 3, 1], [3, 2, 1]]
+
+
+def test_no_groups_are_dealt_to_nobody() -> None:
+    assert deal({}, (0.5, 0.5), 0) == {}
+
+
+def test_of_many_groups_the_largest_are_dealt_first() -> None:
+    groups = {"large": (300, 0), **{f"{i}": (1, 0) for i in range(2 * FEW)}}
+    parts = deal(groups, (0.5, 0.5), 0)
+    assert [int(_cells(groups, parts, part)[0]) for part in (0, 1)] == [150 + FEW] * 2
