@@ -33,8 +33,7 @@ def start(run: Run) -> bool:
     """Load what is to be resumed, or make the folder ready for a new run; false when the run is finished already.
 
     Raises ``UserError`` when a run is there and neither resumed nor replaced, or is another run: it says what differs;
-    when its best weights are gone, and are not the last ones either; when its last.pt is gone and anything else of it,
-    best weights or the record of a finished run, is not.
+    when its best weights are gone, and are not the last ones either; when it is finished and its last.pt is gone.
     """
     record = run.folder / RUN_RECORD
     if run.processes.first:
@@ -60,9 +59,8 @@ def _goes_on(run: Run) -> bool:
     last, record = run.folder / LAST, run.folder / RUN_RECORD
     if run.config.force:
         return False
-    left = [path for path in (record, run.folder / BEST) if path.is_file()]
-    if left and not last.exists():
-        raise UserError(f"{left[0]}: of a run whose {LAST} is gone: --force replaces it")
+    if not last.exists() and record.is_file():
+        raise UserError(f"{record}: of a finished run whose {LAST} is gone: --force replaces it")
     if last.exists() and not run.config.resume:
         raise UserError(f"{last}: a run is there already: --resume goes on with it, --force replaces it")
     return last.exists()
