@@ -133,6 +133,7 @@ def test_a_png_with_a_flipped_bit_in_its_pixels_is_refused():
         (encode(random_image(9, 9, 1), ".bmp"), r"not an uncompressed 8-bit 3-channel BMP \(it has 8 bits"),
         (png_with_header(MAXIMUM_SIDE + 1, 1), f"declares {MAXIMUM_SIDE + 1} x 1 px"),
         (png_with_header(2**31 - 1, 2**31 - 1), "each side must be 1 to"),
+        (png_with_header(1, MAXIMUM_SIDE + 1), f"declares 1 x {MAXIMUM_SIDE + 1} px"),
         (png_with_header(0, 5), "declares 0 x 5 px"),
     ],
 )
@@ -187,3 +188,10 @@ def test_files_are_announced_before_their_turn_and_not_all_at_once(monkeypatch: 
     for place, path in enumerate(announced(paths, lambda path: path)):
         assert told == paths[: place + 1 + image_file.AHEAD]
         assert path == paths[place]
+
+
+def test_files_that_were_announced_are_closed(tmp_path: Path):
+    (tmp_path / "a").touch()
+    before = len(os.listdir("/proc/self/fd"))
+    assert len(list(announced(range(9), lambda _: tmp_path / "a"))) == 9
+    assert len(os.listdir("/proc/self/fd")) == before

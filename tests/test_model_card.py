@@ -87,3 +87,8 @@ def test_what_else_a_refit_and_its_counterpart_share(card: ModelCard, changes: d
     ((name, value),) = changes.items()
     assert settings_of(vars(replace(card, **changes))) == settings_of(vars(card)) | {name: value}
     assert settings_of(vars(card))[name] != value
+
+
+def test_a_temperature_without_end_is_refused_where_no_file_said_it(card: ModelCard):
+    with pytest.raises(UserError, match="temperature inf: must be above zero"):
+        replace(card, temperature=float("inf"))
