@@ -19,7 +19,16 @@ from build_shards.stain import normalise
 from contract.errors import UserError
 from contract.recipe import Recipe
 
-__all__ = ["Crop", "cell_mask", "cell_pixels", "decode_image", "preprocess", "read_image", "read_view"]
+__all__ = [
+    "Crop",
+    "cell_mask",
+    "cell_pixels",
+    "decode_image",
+    "preprocess",
+    "read_image",
+    "read_view",
+    "refuse_no_background",
+]
 
 Image = NDArray[np.uint8]
 MINIMUM_CELL = 16  # pixels: a frame of one pixel would else become a cell that fills its stored image
@@ -45,6 +54,15 @@ def cell_mask(image: Image) -> Mask:
     """Where the cell is: bool ``[H, W]``, true where any channel of the uint8 ``[H, W, 3]`` image is above zero."""
     red, green, blue = cv2.split(image)  # sixteen times faster than numpy's any() along the last axis
     return cv2.bitwise_or(cv2.bitwise_or(red, green), blue) > 0
+
+
+def refuse_no_background(image: Image, source: str) -> None:
+    """Raise ``UserError`` naming ``source`` where no pixel is exact black: all of the image would be cell.
+
+    A build wants this of every image; a demonstration shows such an image, with a warning.
+    """
+    if image[0, 0].any() and cell_mask(np.ascontiguousarray(image)).all():  # the corner of nearly every image is black
+        raise UserError(f"{source}: no background: no pixel is (0, 0, 0), and a cell must lie on exact black")
 
 
 def preprocess(image: Image, recipe: Recipe, source: str) -> Crop:

@@ -15,7 +15,7 @@ import cv2
 from build_shards.dataset import Cell
 from build_shards.image_file import announced
 from build_shards.plan import ShardPlan
-from build_shards.preprocess import Crop, preprocess, read_view
+from build_shards.preprocess import Crop, preprocess, read_view, refuse_no_background
 from build_shards.sources import source_sha256
 from build_shards.tar import ending, sample_blocks
 from contract.errors import UserError
@@ -122,6 +122,7 @@ def _write(job: Job) -> ShardResult:
             try:
                 image, data = read_view(cell.file)
                 crop = preprocess(image, job.recipe, str(cell.file))
+                refuse_no_background(image, str(cell.file))
             except UserError as error:
                 if not job.skip_bad:
                     raise

@@ -88,6 +88,8 @@ def bad_image(kind: str) -> bytes:
         "16 bit": cv2.imencode(".png", colour.astype(np.uint16) * 256)[1].tobytes(),
         "holed png": png[:2000] + png[-12:],
         "black": cv2.imencode(".bmp", np.zeros_like(colour))[1].tobytes(),
+        "no black": cv2.imencode(".bmp", colour)[1].tobytes(),
+        "no black png": png,
     }[kind]
 
 
@@ -102,6 +104,8 @@ def bad_image(kind: str) -> bytes:
         ("16 bit", "not an 8-bit 3-channel PNG"),
         ("holed png", "cut short or damaged"),
         ("black", "all background"),
+        ("no black", "no background: no pixel is (0, 0, 0)"),
+        ("no black png", "no background: no pixel is (0, 0, 0)"),
     ],
 )
 def test_a_bad_image_ends_in_one_line_with_file_and_rule(refused: Refused, write_course, kind: str, rule: str):
