@@ -110,7 +110,10 @@ def _one_person(subject: str, original: str, where: str) -> list[tuple[str, str]
 
 
 def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a CSV as text (UTF-8, a byte-order mark allowed) and check columns, emptiness and repeated paths."""
+    """Read a CSV as text (UTF-8, a byte-order mark allowed) and check columns, emptiness and repeated paths.
+
+    Rows without any value are left out at the end, where editors leave them; elsewhere one may be a cell that got lost.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
@@ -127,6 +130,7 @@ def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     twice = [column for column in columns if f"{column}.1" in table.columns]  # as pandas calls a second one
     if twice:
         raise UserError(f"{path}: the column {twice[0]!r} stands there twice")
+    table = table[: int((table != "").any(axis=1).to_numpy().nonzero()[0].max(initial=-1)) + 1]
     if table.empty:
         raise UserError(f"{path}: empty: it has a header and no rows")
     paths = table["Path"].map(_normal)

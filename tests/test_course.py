@@ -158,6 +158,13 @@ def test_a_bad_test_csv_is_refused_by_file_and_line(write_course, csv: str, text
         read_course(write_course(**{csv: text}))
 
 
+@pytest.mark.parametrize("blank", ["\n", "\n\n", ",\n", ",\n,\n\n"])
+def test_blank_lines_at_the_end_of_a_csv_are_no_cells(write_course, blank: str):
+    table = "Path,label\n./cells/0.bmp,0\n./cells/1.bmp,1\n"
+    plain, ended = (read_course(write_course(train=text)) for text in (table, table + blank))
+    assert ended == plain
+
+
 def test_a_blank_line_in_a_csv_is_refused_by_its_number(write_course):
     with pytest.raises(UserError, match=r"train\.csv, line 3"):
         read_course(write_course(train="Path,label\n./cells/0.bmp,0\n\n./cells/1.bmp,1\n"))
