@@ -137,6 +137,8 @@ def _refuse_workers(workers: int) -> None:
 def _preview(command: Preview) -> None:
     from build_shards.preview import preview  # here: a build has no use for matplotlib
 
+    if command.out.suffix.lower() != ".png" or command.out.is_dir():
+        raise UserError(f"--out {command.out}: must be a file, called .png: that is what is drawn")
     recipe = Recipe(stain=command.stain, crop=command.crop, window=command.window, size=command.size)
     preview(read_dataset(command.data), recipe, command.out)
     print(command.out)

@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from build_shards import cli
 from build_shards.dataset import Cell, read_dataset
 from build_shards.preprocess import preprocess
 from build_shards.preview import COLOURS, _density, _draw_column, _draw_distributions, preview
@@ -80,3 +81,15 @@ def test_a_cell_smaller_than_a_stored_image_may_be_is_drawn_and_a_dollar_is_a_do
     _draw_column(panels, Cell(write_image(tmp_path / "1.bmp", image), r"$\x$", "train", 0, "$^$"), Recipe(size=40))
     assert [panel.get_images()[0].get_array().shape[:2] for panel in panels] == [(20, 24), (33, 33), (40, 40)]
     assert not panels[0].title.get_parse_math()
+
+
+@pytest.mark.parametrize("name", ["sheet.jpg", "sheet", "folder.png"])
+def test_a_name_that_is_no_png_s_is_refused_before_anything_is_drawn(
+    name: str, synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder.png").mkdir()
+    argv = ["build_shards", "preview", "--data", str(synthetic_data), "--out", str(tmp_path / name)]
+    monkeypatch.setattr("sys.argv", argv)
+    with pytest.raises(UserError, match=rf"--out .*{name}: must be a file, called \.png"):
+        cli.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
