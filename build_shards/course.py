@@ -126,7 +126,9 @@ def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise UserError(f"{path}: not a readable CSV: {error}") from None
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise UserError(f"{path}: the column {missing[0]!r} is missing; it has {', '.join(map(str, table.columns))}")
+        there = ", ".join(map(str, table.columns))
+        how = ": separate values by commas" if len(table.columns) == 1 and (";" in there or "\t" in there) else ""
+        raise UserError(f"{path}: the column {missing[0]!r} is missing; it has {there}{how}")
     twice = [column for column in columns if f"{column}.1" in table.columns]  # as pandas calls a second one
     if twice:
         raise UserError(f"{path}: the column {twice[0]!r} stands there twice")

@@ -120,6 +120,8 @@ def test_a_dataset_json_without_a_name_is_refused(write_course, text: str):
         ("Path\n./cells/6.bmp\n", "the column 'label' is missing; it has Path"),
         ("path,Label\n./cells/6.bmp,0\n", "the column 'Path' is missing; it has path, Label"),
         ("./cells/6.bmp,0\n./cells/7.bmp,1\n", "the column 'Path' is missing"),
+        ("Path;label\n./cells/6.bmp;0\n", "the column 'Path' is missing; it has Path;label: separate values by commas"),
+        ("Path\tlabel\n./cells/6.bmp\t0\n", "the column 'Path' is missing; it has .*: separate values by commas"),
         ('Path,label\n"./cells/6.bmp,0\n', "not a readable CSV"),
         ("Path,label\n./cells/6.bmp,2\n", "line 2: the label '2' is not 0 or 1"),
         ("Path,label\n./cells/6.bmp,0\n./cells/7.bmp,\n", "line 3: the label '' is not 0 or 1"),
