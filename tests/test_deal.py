@@ -41,6 +41,13 @@ def test_a_perfect_partition_is_found() -> None:
     assert [int(_cells(groups, parts, part)[0]) for part in range(4)] == [100] * 4
 
 
+def test_a_class_that_is_not_there_hides_no_bad_deal() -> None:
+    # Where no cell is a blast, no part lacks any: a lack of half the blasts would make all deals equally bad.
+    groups = {str(i): (n, 0) for i, n in enumerate([49, 6, 49, 30, 33, 39, 20])}
+    parts = deal(groups, (0.5, 0.5), 0)
+    assert sorted(int(_cells(groups, parts, part)[0]) for part in (0, 1)) == [112, 114]
+
+
 def test_one_huge_group_leaves_the_others_to_the_other_parts() -> None:
     groups = {"huge": (1000, 0), "a": (10, 0), "b": (10, 0), **{f"blast{i}": (0, 10) for i in range(6)}}
     parts = deal(groups, (1 / 3,) * 3, 0)

@@ -140,7 +140,7 @@ def test_class_proportions_of_shards_differ_by_at_most_one_sample(blasts: int):
     assert all(len(plan.keyed_cells) <= SAMPLES_PER_SHARD for plan in plans)
 
 
-@pytest.mark.parametrize(("cells", "shards"), [(1, 1), (SAMPLES_PER_SHARD, 1), (SAMPLES_PER_SHARD + 1, 2)])
+@pytest.mark.parametrize(("cells", "shards"), [(1, 1), (256, 1), (257, 2)])
 def test_a_shard_is_opened_only_when_needed_and_every_cell_is_planned_once(cells: int, shards: int):
     plans = plan_shards(many_cells("test", [None] * cells))
     assert [plan.name for plan in plans] == [f"test-{number:06d}.tar" for number in range(shards)]

@@ -9,7 +9,7 @@ from build_shards.dataset import read_dataset
 from build_shards.shards import INFO, build
 from build_shards.sources import SKIPPED
 from contract.errors import UserError
-from contract.manifest import NAME
+from contract.manifest import NAME, load_manifest
 from contract.recipe import Recipe
 
 SMALL = Recipe(size=33, window=40)
@@ -62,3 +62,20 @@ def test_the_manifest_is_published_last(data: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "replace", noted)
     build_small(data, tmp_path / "shards", skip_bad=True)
     assert published[-3:] == [SKIPPED, INFO, NAME]
+
+
+def test_a_person_of_whom_no_cell_is_left_is_not_counted(data: Path, tmp_path: Path) -> None:
+    (data / "subjects.csv").write_text(
+        "Path,subject\n./cells/0.bmp,A\n./cells/1.bmp,B\n./cells/2.bmp,A\n./cells/3.bmp,B\n"
+    )
+    build_small(data, tmp_path / "shards", skip_bad=True)
+    train, valid = (load_manifest(tmp_path / "shards").split(name) for name in ("train", "valid"))
+    assert (train.subjects, valid.subjects, valid.shared_subjects) == (1, 1, 0)
+
+
+def test_a_cell_that_was_left_out_of_another_split_is_named(data: Path, tmp_path: Path) -> None:
+    build_small(data, tmp_path / "shards", skip_bad=True)
+    (data / "train.csv").write_text("Path,label\n./cells/0.bmp,0\n./cells/2.bmp,1\n")
+    (data / "valid.csv").write_text("Path,label\n./cells/1.bmp,1\n./cells/3.bmp,0\n./cells/4.bmp,1\n")
+    with pytest.raises(UserError, match=r"\./cells/1\.bmp has split valid, not train"):
+        build_small(data, tmp_path / "shards", skip_bad=True)
