@@ -53,3 +53,9 @@ def test_outliers_come_kind_by_kind_the_farthest_first_half_and_double_as_far() 
     z = 0.6745 * away / np.median(np.abs(away))
     assert [one.z for one in found[:3]] == pytest.approx([z[15], z[13], z[14]], abs=0.01)
     assert found[1].z == pytest.approx(-found[2].z, rel=0.02)
+
+
+@pytest.mark.parametrize(("size", "far"), [(121, []), (122, ["012"]), (90, []), (89, ["012"])])
+def test_far_is_beyond_three_and_a_half_robust_deviations(size: int, far: list[str]) -> None:
+    # Of 100 to 111 px and a larger one the median is 106 (a smaller one: 105), the median deviation 3: 0.2248 a px.
+    assert of_far_size([*range(100, 112), size], []) == far

@@ -79,3 +79,12 @@ def test_a_cell_that_was_left_out_of_another_split_is_named(data: Path, tmp_path
     (data / "valid.csv").write_text("Path,label\n./cells/1.bmp,1\n./cells/3.bmp,0\n./cells/4.bmp,1\n")
     with pytest.raises(UserError, match=r"\./cells/1\.bmp has split valid, not train"):
         build_small(data, tmp_path / "shards", skip_bad=True)
+
+
+def test_an_empty_folder_that_was_there_before_outlives_a_build_that_fails(data: Path, tmp_path: Path) -> None:
+    for folder, there in ((tmp_path / "mine", True), (tmp_path / "new", False)):
+        if there:
+            folder.mkdir()
+        with pytest.raises(UserError, match=r"1\.bmp"):
+            build_small(data, folder)
+        assert folder.exists() == there

@@ -29,3 +29,14 @@ def test_reinhard_leaves_a_pixel_darker_than_black_above_background(pixels: np.n
     stained = normalise(pixels, "reinhard", (-50.0, *measured[1:]))
     assert stained is not None
     assert stained.min() == 1
+
+
+@pytest.mark.parametrize(("degrees", "told"), [(2, False), (4, True)])
+def test_two_stains_less_than_three_degrees_apart_are_not_told(degrees: float, told: bool) -> None:
+    first = np.array([0.62, 0.60, 0.50]) / np.linalg.norm([0.62, 0.60, 0.50])
+    across = np.cross(first, [1, 0, 0]) / np.linalg.norm(np.cross(first, [1, 0, 0]))
+    second = np.cos(np.radians(degrees)) * first + np.sin(np.radians(degrees)) * np.cross(first, across)
+    # Every pixel holds one of them alone, so that they are the extreme colours.
+    amounts = np.random.default_rng(0).uniform(1, 2, (4000, 1)) * (np.arange(4000) % 2 == np.arange(2)[:, None]).T
+    pixels = np.rint(240 * np.exp(-amounts @ np.stack([first, second])) - 1).astype(np.uint8)
+    assert (measure(pixels, "macenko") is not None) == told

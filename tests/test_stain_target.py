@@ -38,3 +38,11 @@ def test_wrong_arguments_are_named():
         measure(np.ones((5, 3)), "macenko")
     with pytest.raises(ValueError, match=r"target of 6 numbers: macenko has 8"):
         normalise(CELL, "macenko", TARGETS["reinhard"])
+
+
+def test_a_hundred_pixels_are_enough_and_one_fewer_is_not():
+    pixels = CELL[:: len(CELL) // 100][:100]
+    assert measure(pixels, "reinhard") is not None
+    assert normalise(pixels, "reinhard", TARGETS["reinhard"]) is not None
+    assert measure(pixels[1:], "reinhard") is None
+    assert normalise(pixels[1:], "reinhard", TARGETS["reinhard"]) is None
