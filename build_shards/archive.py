@@ -8,16 +8,14 @@ doi:10.7937/tcia.2019.dc64i46r.
 
 import os
 import re
-import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
-
 from build_shards.dataset import Cell, Dataset, cell_file, natural
 from build_shards.deal import deal_cells
+from build_shards.table import read_table
 from contract.errors import UserError
 from contract.manifest import Submission
 
@@ -125,12 +123,10 @@ def _read_prelim(folder: Path) -> list[Cell]:
 
 def _read_prelim_rows(csv: Path) -> list[tuple[int, str, str, str]]:
     """Line, original name, image and label of every row that is not blank."""
+    table = read_table(csv)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
-            table = pd.read_csv(csv, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False)
         rows = list(zip(table.index + 2, table["Patient_ID"], table["new_names"], table["labels"], strict=True))
-    except (KeyError, OSError, ValueError, pd.errors.ParserWarning):  # pandas' own errors are ValueErrors
+    except KeyError:
         raise UserError(f"{csv}: not a CSV with the columns Patient_ID, new_names and labels") from None
     return [row for row in rows if any(row[1:])]
 

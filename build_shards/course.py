@@ -1,7 +1,6 @@
 """The course layout: train.csv, valid.csv, one test CSV a network, and any further NAME_test.csv."""
 
 import re
-import warnings
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -9,6 +8,7 @@ import pandas as pd
 
 from build_shards.archive import NAME as ARCHIVE_NAME
 from build_shards.dataset import Cell, Dataset, cell_file, natural
+from build_shards.table import read_table
 from contract.errors import UserError
 from contract.files import read_text
 from contract.manifest import Submission
@@ -110,20 +110,13 @@ def _one_person(subject: str, original: str, where: str) -> list[tuple[str, str]
 
 
 def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a CSV as text (UTF-8, a byte-order mark allowed) and check columns, emptiness and repeated paths.
+    """Read a CSV as text and check columns, emptiness and repeated paths.
 
     Rows without any value are left out at the end, where editors leave them; elsewhere one may be a cell that got lost.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
-            table = pd.read_csv(
-                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False, index_col=False
-            )
-    except (ValueError, pd.errors.ParserWarning, OSError) as error:  # pandas' own errors are ValueErrors
-        raise UserError(f"{path}: not a readable CSV: {error}") from None
+    table = read_table(path)
     missing = [column for column in columns if column not in table.columns]
     if missing:
         there = ", ".join(map(str, table.columns))
@@ -132,7 +125,8 @@ def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     twice = [column for column in columns if f"{column}.1" in table.columns]  # as pandas calls a second one
     if twice:
         raise UserError(f"{path}: the column {twice[0]!r} stands there twice")
-    table = table[: int((table != "").any(axis=1).to_numpy().nonzero()[0].max(initial=-1)) + 1]
+    filled = (table != "").any(axis=1).to_numpy().nonzero()[0]
+    table = table[: filled.max(initial=-1) + 1]
     if table.empty:
         raise UserError(f"{path}: empty: it has a header and no rows")
     paths = table["Path"].map(_normal)

@@ -75,15 +75,15 @@ def test_a_second_preliminary_image_of_one_name_is_refused(archive: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not a CSV with the columns Patient_ID, new_names and labels"),
-        ("Patient_ID,labels\nUID_57_22_2_all.bmp,1\n", "not a CSV with the columns"),
+        ("", "not a readable CSV: No columns"),
+        ("Patient_ID,labels\nUID_57_22_2_all.bmp,1\n", "not a CSV with the columns Patient_ID, new_names and labels"),
         (PRELIM.replace("2.bmp,0", "2.bmp,2"), "line 3: .* is not a name, an image of its own, and the label"),
         (PRELIM.replace("2.bmp,0", "9.bmp,0"), "line 3: .* is not a name, an image of its own, and the label"),
         (PRELIM.replace("UID_H49_1_1_hem.bmp", "H49"), "line 3: .* is not a name, an image of its own, and the label"),
         (PRELIM.replace("2.bmp,0", "1.bmp,0"), "line 3"),  # an image twice
         (PRELIM.replace("1.bmp,1", "1.bmp,0"), "line 2"),  # the name says blast, the label normal
         (PRELIM.replace("2.bmp,0", "2.bmp,2").replace("\n", "\n\n"), "line 5: .* the label that the name says"),
-        (PRELIM.replace("1.bmp,1", "1.bmp,1,").replace("2.bmp,0", "2.bmp,0,"), "not a CSV with the columns"),
+        (PRELIM.replace("1.bmp,1", "1.bmp,1,").replace("2.bmp,0", "2.bmp,0,"), "not a readable CSV: Length of header"),
     ],
 )
 def test_a_bad_preliminary_csv_is_refused_by_file_and_line(archive: Path, text: str, message: str):

@@ -103,9 +103,10 @@ def test_a_forked_process_that_outlives_the_work_holds_no_lock(tmp_path: Path) -
         os.read(ready, 1)
     try:
         with locked_folder(tmp_path, "busy", refuse):
-            pass
+            taken = True
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(ready)
         os.close(tell)
+    assert taken

@@ -7,27 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored_pixels import SIZE, cell, jpg, round_trip
 
 from build_shards.preprocess import cell_mask
-from build_shards.synthetic import draw_cell
 from contract.errors import UserError
 from contract.pixels import decode_pixels, encode_pixels
 from contract.recipe import Recipe
 
-SIZE = 48
 QUALITIES = [1, 50, 75, 90, 95, 100]
-
-
-def jpg(quality: int) -> Recipe:
-    return Recipe(size=SIZE, format="jpg", quality=quality)
-
-
-def cell(seed: int = 0, size: int = SIZE) -> np.ndarray:
-    return draw_cell(seed % 2, 0.3, np.random.default_rng(seed), size)
-
-
-def round_trip(image: np.ndarray, recipe: Recipe) -> np.ndarray:
-    return decode_pixels(encode_pixels(image, recipe), recipe, "s: k")
 
 
 @settings(max_examples=30, deadline=None)
