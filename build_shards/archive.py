@@ -123,11 +123,9 @@ def _read_prelim(folder: Path) -> list[Cell]:
 
 def _read_prelim_rows(csv: Path) -> list[tuple[int, str, str, str]]:
     """Line, original name, image and label of every row that is not blank."""
-    table = read_table(csv)
-    try:
-        rows = list(zip(table.index + 2, table["Patient_ID"], table["new_names"], table["labels"], strict=True))
-    except KeyError:
-        raise UserError(f"{csv}: not a CSV with the columns Patient_ID, new_names and labels") from None
+    columns = ("Patient_ID", "new_names", "labels")
+    table = read_table(csv, columns)
+    rows = zip(table.index + 2, *(table[column] for column in columns), strict=True)
     return [row for row in rows if any(row[1:])]
 
 

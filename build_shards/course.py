@@ -110,21 +110,13 @@ def _one_person(subject: str, original: str, where: str) -> list[tuple[str, str]
 
 
 def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a CSV as text and check columns, emptiness and repeated paths.
+    """Read a CSV with these columns and check emptiness and repeated paths.
 
     Rows without any value are left out at the end, where editors leave them; elsewhere one may be a cell that got lost.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    table = read_table(path)
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        there = ", ".join(map(str, table.columns))
-        how = ": separate values by commas" if len(table.columns) == 1 and (";" in there or "\t" in there) else ""
-        raise UserError(f"{path}: the column {missing[0]!r} is missing; it has {there}{how}")
-    twice = [column for column in columns if f"{column}.1" in table.columns]  # as pandas calls a second one
-    if twice:
-        raise UserError(f"{path}: the column {twice[0]!r} stands there twice")
+    table = read_table(path, columns)
     filled = (table != "").any(axis=1).to_numpy().nonzero()[0]
     table = table[: filled.max(initial=-1) + 1]
     if table.empty:

@@ -76,7 +76,11 @@ def test_a_second_preliminary_image_of_one_name_is_refused(archive: Path):
     ("text", "message"),
     [
         ("", "not a readable CSV: No columns"),
-        ("Patient_ID,labels\nUID_57_22_2_all.bmp,1\n", "not a CSV with the columns Patient_ID, new_names and labels"),
+        ("Patient_ID,labels\nUID_57_22_2_all.bmp,1\n", "the column 'new_names' is missing; it has Patient_ID, labels"),
+        (
+            "Patient_ID,new_names,labels,labels\nUID_57_22_2_all.bmp,1.bmp,1,0\n",
+            "the column 'labels' stands there twice",
+        ),
         (PRELIM.replace("2.bmp,0", "2.bmp,2"), "line 3: .* is not a name, an image of its own, and the label"),
         (PRELIM.replace("2.bmp,0", "9.bmp,0"), "line 3: .* is not a name, an image of its own, and the label"),
         (PRELIM.replace("UID_H49_1_1_hem.bmp", "H49"), "line 3: .* is not a name, an image of its own, and the label"),
