@@ -85,7 +85,7 @@ def test_a_logit_is_blast_less_normal_of_the_averaged_weights_in_evaluation_mode
     reader = SplitReader(shards, manifest, "valid")
     images = torch.from_numpy(np.stack([reader.image(position) for position in range(len(reader))]))
     logits = averaged(Normalise.of(card)(images)).detach()
-    np.testing.assert_allclose(found.logit, logits[:, 1] - logits[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(found.logit, logits[:, 1] - logits[:, 0], rtol=1e-4, atol=1e-6)
     assert found.label.tolist() == reader.labels.tolist()
 
 
