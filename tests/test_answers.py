@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blank_pictures import blank_pictures
 from two_networks import HISTORY, recard, write_network
 
 from contract.errors import UserError
@@ -21,6 +23,12 @@ from evaluate.publish import Publish, publish
 from evaluate.report import Report, _refuse_refits, report
 from evaluate.report_record import load_record
 from train.baseline import Config, run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _blank_pictures() -> Iterator[None]:
+    with blank_pictures():
+        yield
 
 
 @pytest.fixture(scope="module")

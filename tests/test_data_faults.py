@@ -31,6 +31,15 @@ PATIENCE = 60  # seconds after which a test of "nothing hangs" has failed
 
 
 @pytest.fixture(autouse=True)
+def _asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loader that waits looks five times a second whether its workers live; torch's default is once in 5 s."""
+    from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+    assert _MultiProcessingDataLoaderIter._try_get_data.__defaults__ == (5.0,)
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.2,))
+
+
+@pytest.fixture(autouse=True)
 def _nothing_hangs() -> Iterator[None]:
     def fail(*_: object) -> None:
         raise TimeoutError(f"the loader hung for {PATIENCE} s")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from blank_pictures import blank_pictures
 from two_networks import write_networks
 
 from contract.manifest import Manifest
@@ -81,7 +82,8 @@ def test_a_report_from_eight_sides_says_so_and_its_scores_are_those_of_the_mean_
     card: ModelCard, shards: Path, manifest: Manifest, tmp_path: Path
 ) -> None:
     write_networks(tmp_path, card)
-    folder = report(Report(shards=(shards,), artifacts=tmp_path, device="cpu", workers=1, orientations=8))
+    with blank_pictures():
+        folder = report(Report(shards=(shards,), artifacts=tmp_path, device="cpu", workers=1, orientations=8))
     record, reader = load_record(folder), SplitReader(shards, manifest, "valid")
     every = np.stack([reader.image(i) for i in range(len(reader))])
     for name in ("resnet18", "resnet50"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from blank_pictures import blank_pictures
 from sklearn.metrics import accuracy_score, roc_auc_score
 from two_networks import write_network
 
@@ -156,7 +157,8 @@ def test_a_baseline_of_other_shards_is_refused_in_one_line_or_left_out(
         report(command)
     assert "\n" not in str(caught.value)
     assert not (copied / "report").exists()
-    report(replace(command, baseline=False))
+    with blank_pictures():
+        report(replace(command, baseline=False))
     assert list(load_record(copied / "report").networks) == ["resnet18", "resnet50", "ensemble"]
 
 
@@ -206,7 +208,8 @@ def test_contact_sheets_are_drawn_again_from_the_shards_and_networks_of_the_repo
     assert len(sheets) > 2
     for path in sheets:
         path.write_bytes(b"an older drawing")
-    page(Page(copied))
+    with blank_pictures():
+        page(Page(copied))
     assert {path.read_bytes() for path in sheets} == {b"an older drawing"}
     assert "mistakes_*.png) stay as they are: --shards" in capsys.readouterr().out
     page(Page(copied, (shards, box_shards), "cpu"))

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from blank_pictures import blank_pictures
 from two_networks import recard, write_networks, write_sealed
 
 from build_shards.dataset import read_dataset
@@ -20,6 +22,12 @@ from contract.shard_reader import SplitReader
 from evaluate.predictor import Predictor
 from evaluate.report import Report, report
 from evaluate.report_record import load_record
+
+
+@pytest.fixture(autouse=True)
+def _blank_pictures() -> Iterator[None]:
+    with blank_pictures():
+        yield
 
 
 @pytest.fixture

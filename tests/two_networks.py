@@ -4,12 +4,15 @@ import json
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import onnx
 import torch
 
 from contract.model_card import METADATA_KEY, ModelCard
 from contract.model_file import DIGEST_KEY, UNSEALED, seal
+from contract.recipe import Recipe
 from export.graph import finish, translate
 from train.resnet import build_resnet
 
@@ -19,17 +22,24 @@ HISTORY = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy\n1,0.7,0.5,
 def write_network(folder: Path, card: ModelCard, seed: int) -> None:
     """Export fresh weights whose verdicts differ, as the network that the card names."""
     (folder / card.arch).mkdir(parents=True)
-    of_all = replace(card, temperature=1.0, threshold=0.5)  # of what the graph holds, ``finish`` sets the temperature
-    (folder / card.arch / "model.onnx").write_bytes(finish(_graph(of_all.to_json(), seed), card, "float32"))
+    assert not {"standardise", "colours"} & set(card.training), "the graph knows neither"
+    model = onnx.ModelProto()
+    model.CopyFrom(_graph(card.recipe.size))
+    (classifier,) = (node.input[1] for node in model.graph.node if "cam" in node.output)
+    drawn = np.random.default_rng(seed).normal(scale=0.3, size=(2, 512, 1, 1))
+    for name, values in (("normalise.mean", card.mean), ("normalise.std", card.std), (classifier, drawn)):
+        (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
+        array = np.array(values, np.float32).reshape(tuple(tensor.dims))
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
+    (folder / card.arch / "model.onnx").write_bytes(finish(model, card, "float32"))
 
 
-@lru_cache(maxsize=4)
-def _graph(card: str, seed: int) -> onnx.ModelProto:
-    """A network of fresh weights, translated once for several tests of a file: it takes seconds."""
-    torch.manual_seed(seed)
-    network = build_resnet("resnet18").eval()
-    torch.nn.init.normal_(network.fc.weight, std=0.3)
-    return translate(network, ModelCard.from_json(card))
+@lru_cache
+def _graph(size: int) -> onnx.ModelProto:
+    """A ResNet18 of fresh weights for images of this size, translated once for many tests: it takes seconds."""
+    torch.manual_seed(0)
+    seen = SimpleNamespace(recipe=Recipe(size=size), mean=(0.0,) * 3, std=(1.0,) * 3, training={}, temperature=1.0)
+    return translate(build_resnet("resnet18").eval(), seen)  # type: ignore[arg-type]
 
 
 def write_networks(folder: Path, card: ModelCard) -> None:
