@@ -12,7 +12,7 @@ from torch.nn import functional
 import train.convolution
 from train.config import Config
 from train.convolution import BFLOAT16, FLOAT32, Convolution, as_products, patches
-from train.resnet import build_resnet
+from train.resnet import BasicBlock, Bottleneck, ResNet
 from train.run import Run
 
 # in_channels, out_channels, kernel, stride, side of the input
@@ -128,23 +128,25 @@ def test_elsewhere_it_is_the_plain_layer_to_the_bit(
         assert torch.equal(ours(x), plain(x))
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
-def test_a_network_keeps_its_parameters_and_names_and_gives_the_same_gradients(arch: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
+def test_a_network_keeps_its_parameters_and_names_and_gives_the_same_gradients(
+    block: type[BasicBlock] | type[Bottleneck], dtype: torch.dtype
+) -> None:
     torch.manual_seed(0)
-    plain = build_resnet(arch).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain = ResNet(block, (2, 1, 1, 1), 2).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ours = copy.deepcopy(plain)
     before = dict(ours.named_parameters())
     as_products(ours)
     assert list(ours.state_dict()) == list(plain.state_dict())
     assert all(parameter is before[name] for name, parameter in ours.named_parameters())
     assert not any(type(module) is nn.Conv2d for module in ours.modules())
-    x = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)).contiguous(
+    x = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)).contiguous(
         memory_format=torch.channels_last
     )
     for network in (plain, ours):
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
             logits = network(x)
-        functional.cross_entropy(logits.float(), torch.arange(8) % 2).backward()
+        functional.cross_entropy(logits.float(), torch.arange(4) % 2).backward()
     for (name, one), other in zip(plain.named_parameters(), ours.parameters(), strict=True):
         assert one.grad is not None
         assert other.grad is not None

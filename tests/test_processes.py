@@ -114,18 +114,21 @@ def _run_worker(text: str, folder: Path, *words: object) -> subprocess.Completed
     return done
 
 
-WORKER = """
+AGREED = """
 import torch
 from torch import nn
+from contract.manifest import load_manifest
+from contract.shard_reader import SplitReader
 from train.batch_norm import SynchronisedBatchNorm
-from train.processes import joined_processes
+from train.group_dro import PeopleWeights
+from train.processes import Processes, joined_processes
 
-torch.manual_seed(0)
-x, target, cut = torch.randn(7, 3, 4, 5), torch.randn(7, 3, 4, 5), 4
-whole, parted = nn.BatchNorm2d(3), SynchronisedBatchNorm(3)
-for norm in (whole, parted):
-    nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(1))
-with joined_processes() as processes:
+
+def batch_norm(processes):
+    x, target, cut = torch.randn(7, 3, 4, 5), torch.randn(7, 3, 4, 5), 4
+    whole, parted = nn.BatchNorm2d(3), SynchronisedBatchNorm(3)
+    for norm in (whole, parted):
+        nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(1))
     rows = slice(0, cut) if processes.first else slice(cut, 7)  # uneven parts
     a, b = x.clone().requires_grad_(), x[rows].clone().requires_grad_()
     wanted, found = whole(a), parted(b)
@@ -139,30 +142,18 @@ with joined_processes() as processes:
     torch.testing.assert_close(parted.running_mean, whole.running_mean)
     assert parted.num_batches_tracked == 1
     torch.testing.assert_close(parted.eval()(x), whole.eval()(x))
+
+
+def exchange(processes):
     assert processes.largest(3 + processes.rank) == 4
     assert processes.gathered([processes.rank]) == [[0], [1]]
-    pathlib.Path(sys.argv[1], f"rank{processes.rank}").write_text("agreed")
-"""
 
 
-def test_batch_norm_of_two_processes_is_that_of_the_whole_batch(tmp_path: Path) -> None:
-    _run_worker(WORKER, tmp_path, tmp_path)
-    assert {path.name: path.read_text() for path in tmp_path.glob("rank*")} == {"rank0": "agreed", "rank1": "agreed"}
-
-
-PEOPLE = """
-import torch
-from contract.manifest import load_manifest
-from contract.shard_reader import SplitReader
-from train.group_dro import PeopleWeights
-from train.processes import Processes, joined_processes
-
-shards, cpu = pathlib.Path(sys.argv[1]), torch.device("cpu")
-manifest = load_manifest(shards)
-reader = SplitReader(shards, manifest, "train")
-whole, parted = (PeopleWeights(reader, manifest, 0.5, cpu) for _ in range(2))
-order = torch.randperm(len(reader), generator=torch.Generator().manual_seed(0)).tolist()
-with joined_processes() as processes:
+def people(processes):
+    manifest = load_manifest(shards)
+    reader = SplitReader(shards, manifest, "train")
+    whole, parted = (PeopleWeights(reader, manifest, 0.5, torch.device("cpu")) for _ in range(2))
+    order = torch.randperm(len(reader), generator=torch.Generator().manual_seed(0)).tolist()
     rows = slice(0, 7) if processes.first else slice(7, 12)  # uneven parts
     for start in (0, 12, 24):
         keys = [reader.samples[position].key for position in order[start:start + 12]]
@@ -171,13 +162,23 @@ with joined_processes() as processes:
         torch.testing.assert_close(parted.of_batch(losses[rows], keys[rows], processes), wanted[rows])
         torch.testing.assert_close(parted.weights, whole.weights)
     assert parted.weights.max() > 1.5 * parted.weights.min()
-    pathlib.Path(sys.argv[2], f"rank{processes.rank}").write_text("agreed")
+
+
+torch.manual_seed(0)
+shards = pathlib.Path(sys.argv[1])
+with joined_processes() as processes:
+    for check in (batch_norm, exchange, people):
+        check(processes)
+        pathlib.Path(sys.argv[2], f"{check.__name__}{processes.rank}").write_text("agreed")
 """
 
 
-def test_people_weigh_in_two_processes_as_in_one(shards: Path, tmp_path: Path) -> None:
-    _run_worker(PEOPLE, tmp_path, shards, tmp_path)
-    assert {path.name: path.read_text() for path in tmp_path.glob("rank*")} == {"rank0": "agreed", "rank1": "agreed"}
+def test_in_two_processes_batch_norm_is_that_of_the_whole_batch_and_people_weigh_as_in_one(
+    shards: Path, tmp_path: Path
+) -> None:
+    _run_worker(AGREED, tmp_path, shards, tmp_path)
+    for check in ("batch_norm", "exchange", "people"):
+        assert [(tmp_path / f"{check}{rank}").read_text() for rank in range(2)] == ["agreed"] * 2
 
 
 def test_replaced_batch_norm_keeps_names_weights_and_statistics() -> None:
