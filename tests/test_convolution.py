@@ -134,6 +134,9 @@ def test_a_network_keeps_its_parameters_and_names_and_gives_the_same_gradients(
 ) -> None:
     torch.manual_seed(0)
     plain = ResNet(block, (2, 1, 1, 1), 2).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in plain.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)  # a block's last one begins with zeros: no gradient would reach the block
     ours = copy.deepcopy(plain)
     before = dict(ours.named_parameters())
     as_products(ours)
@@ -152,7 +155,7 @@ def test_a_network_keeps_its_parameters_and_names_and_gives_the_same_gradients(
         assert other.grad is not None
         assert other.grad.stride() == one.grad.stride() or one.shape[2:] == (1, 1), name
         cosine = functional.cosine_similarity(one.grad.flatten().double(), other.grad.flatten().double(), dim=0)
-        assert cosine > {torch.bfloat16: 0.98, torch.float32: 0.999}[dtype] or not one.grad.any(), name
+        assert cosine > {torch.bfloat16: 0.98, torch.float32: 0.999}[dtype], name
 
 
 def test_what_cannot_be_one_stays_what_it_is() -> None:
