@@ -1,20 +1,24 @@
 """A refit is exported with temperature, threshold and scores of the same training that learned train alone."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from export_command import run_export
 from two_networks import recard
 
+import export.network
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.model_card import REFIT_LIMIT, ModelCard
 from export.card import card_text, load_card
+from export.graph import translate
 from train.checkpoint import save_checkpoint
-from train.resnet import build_resnet
+from train.resnet import ResNet, build_resnet
 
 
 def write_checkpoint(folder: Path, card: ModelCard, seed: int) -> None:
@@ -22,6 +26,22 @@ def write_checkpoint(folder: Path, card: ModelCard, seed: int) -> None:
     network = build_resnet("resnet18")
     torch.nn.init.normal_(network.fc.weight, std=0.3)
     save_checkpoint(folder / "resnet18" / "best.pt", card, {"model": network.state_dict()})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _translated_once() -> Iterator[None]:
+    """The two networks of this file are translated once each, as that takes seconds; what is set later is not in it."""
+    known: dict[bytes, onnx.ModelProto] = {}
+
+    def once(network: ResNet, card: ModelCard) -> onnx.ModelProto:
+        key = network.fc.weight.detach().numpy().tobytes()
+        if key not in known:
+            known[key] = translate(network, card)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export.network, "translate", once)
+        yield
 
 
 @pytest.fixture(scope="module")
