@@ -32,13 +32,18 @@ ROOT = Path(__file__).resolve().parent.parent
 GUIDES = (
     "README.md",
     "CONTRIBUTING.md",
-    "docs/data.md",
-    "docs/formats.md",
-    "docs/metrics-schema.md",
-    "docs/model-card.md",
-    "docs/training.md",
+    "CHANGELOG.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
 )
 OF_OTHER_PROGRAMS = {"--help", "--logdir", "--no-", "--nproc-per-node"}
+OF_COMMAND = {
+    **{f"evaluate {word}": (module, name) for word, (module, name, _) in COMMANDS.items()},
+    **{f"{module.removesuffix('.cli')} {name.lower()}": (module, name) for module, name in OTHERS if ".cli" in module},
+    **{module: (module, name) for module, name in OTHERS if module.startswith("benchmarks.")},
+    "export": ("export.cli", "Export"),
+    "train": ("train.config", "Config"),
+    "train baseline": ("train.baseline", "Config"),
+}
 
 
 def _explained(help_text: str) -> dict[str, str]:
@@ -78,6 +83,22 @@ def test_options_that_a_guide_names_are_there(guide: str) -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", (ROOT / guide).read_text("utf-8")))
     assert named
     assert named - there - OF_OTHER_PROGRAMS == set()
+
+
+def _commands(text: str) -> list[tuple[str, set[str]]]:
+    """Each ``python -m`` command of a document, and the options that its line names, in its comment too."""
+    lines = re.findall(r"python -m (\w[^\n`]*)", text.replace("\\\n", " "))
+    words = [(line.split(), set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", line))) for line in lines]
+    return [(two if (two := " ".join(w[:2])) in OF_COMMAND else w[0], options) for w, options in words]
+
+
+def test_a_command_of_a_guide_has_the_options_beside_it() -> None:
+    said = [(guide, *found) for guide in GUIDES for found in _commands((ROOT / guide).read_text("utf-8"))]
+    known = [(guide, command, named) for guide, command, named in said if command in OF_COMMAND]
+    assert len(known) > 50
+    for guide, command, named in known:
+        there = set(re.findall(r"--[a-z][a-z0-9-]*", " ".join(_options(*OF_COMMAND[command]))))
+        assert named - there - {"--help"} == set(), f"{guide}: python -m {command}"
 
 
 def test_an_option_without_words_is_found() -> None:
