@@ -1,7 +1,8 @@
 """Stain normalisation as ONNX operators; ``build_shards/stain.py`` is what it must agree with, method by method.
 
 It works on the list of the cell's pixels, as the builder does, so the length of that list depends on the image. A cell
-whose stain cannot be told passes unchanged.
+whose stain cannot be told passes unchanged. A float64 matrix is transposed inside Gemm: onnxruntime up to 1.20 joins
+Transpose and MatMul to one node, which it has in float32 alone, and then does not load the file.
 """
 # ruff: noqa: N803, N806  (OD, HE, C: the symbols of the papers)
 
@@ -135,19 +136,19 @@ def _stain_vectors(g: GraphBuilder, OD: str) -> tuple[str, str]:
 
 def _covariance(g: GraphBuilder, ODhat: str, mean: str) -> str:
     centred = g.cast(g.op("Sub", ODhat, g.cast(mean, np.float32)), np.float64)
-    products = g.op("MatMul", g.op("Transpose", centred, perm=[1, 0]), centred)
+    products = g.op("Gemm", centred, centred, transA=1)
     count = g.cast(g.op("Gather", g.op("Shape", ODhat), integer(0)), np.float64)
     return g.op("Div", products, g.op("Max", g.op("Sub", count, double(1)), double(1)))
 
 
 def _inverse(g: GraphBuilder, HE: str) -> str:
     """Least squares for two vectors: float64 ``[3, 2]``, so that OD times it are the concentrations."""
-    gram = g.op("MatMul", HE, g.op("Transpose", HE, perm=[1, 0]))
+    gram = g.op("Gemm", HE, HE, transB=1)
     a, b, _, d = g.ops("Split", 4, g.op("Reshape", gram, integer(4).reshape(1)), integer(1, 1, 1, 1), axis=0)
     determinant = g.op("Sub", g.op("Mul", a, d), g.op("Mul", b, b))
     minus = g.op("Neg", b)
     adjugate = g.op("Reshape", g.op("Concat", d, minus, minus, a, axis=0), integer(2, 2))
-    return g.op("MatMul", g.op("Transpose", HE, perm=[1, 0]), g.op("Div", adjugate, determinant))
+    return g.op("Gemm", HE, g.op("Div", adjugate, determinant), transA=1)
 
 
 def _reaches(g: GraphBuilder, values: str, least: float) -> str:

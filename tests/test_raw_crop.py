@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -131,6 +132,20 @@ def test_image_without_a_cell_gives_nothing() -> None:
         recipe = Recipe(size=33, window=50, stain=stain, target=target)  # type: ignore[arg-type]
         ((pixels, _),) = run(recipe, [np.zeros((60, 70, 3), np.uint8)])
         assert not pixels.any()
+
+
+@pytest.mark.parametrize("stain", ["none", "reinhard", "macenko"])
+def test_old_runtimes_have_a_kernel_for_every_product(stain: str) -> None:
+    """onnxruntime up to 1.20 joins Transpose and MatMul to one node, which it has in float32 alone."""
+    recipe = with_target(Recipe(stain=stain), cells(3)) if stain != "none" else Recipe()  # type: ignore[arg-type]
+    graph = onnx.shape_inference.infer_shapes(preprocess_graph(recipe), strict_mode=True).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
+    turned = {name for node in graph.node if node.op_type == "Transpose" for name in node.output}
+    products = [node for node in graph.node if node.op_type == "MatMul"]
+    assert products
+    assert turned <= set(kinds)
+    for node in products:
+        assert not [name for name in turned.intersection(node.input) if kinds[name] == onnx.TensorProto.DOUBLE]
 
 
 def test_method_that_is_not_written_in_onnx_is_refused_by_name() -> None:
