@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
@@ -45,7 +46,7 @@ def card_text(card: ModelCard, name: str) -> str:
         "What it is": [
             f"{card.arch}, variant {card.variant}, trained from scratch on: {card.dataset}",
             f"takes {_input(card)}; label 0 is {normal}, label 1 is {blast}",
-            f"calls a cell {blast} where its probability is {card.threshold:.4g} or more ({card.operating_point})",
+            f"calls a cell {blast} where its probability is {_threshold(card)} or more ({card.operating_point})",
             f"the probability is calibrated: logits are divided by the temperature {card.temperature:.4g} before it"
             if card.temperature != 1
             else "the probability is not calibrated",
@@ -82,6 +83,11 @@ def _input(card: ModelCard) -> str:
     if card.variant == "raw":
         return "one raw image, uint8 [H, W, 3] RGB, one cell on exact black"
     return f"crops, uint8 [N, {size}, {size}, 3] RGB, as a shard holds them"
+
+
+def _threshold(card: ModelCard) -> str:
+    """With every digit that decides: one just below 1 would else be printed as 1."""
+    return str(np.float32(card.threshold))
 
 
 def _raw_cells(card: ModelCard) -> list[str]:

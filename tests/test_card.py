@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_model import tiny, write
 
@@ -48,6 +49,8 @@ def test_card_text_says_which_label_is_which_and_what_the_numbers_are_of(card: M
     ):
         assert f"{line}\n" in text, line
     assert "## On the validation split (n = unknown); 95 %" in text
+    strict = card_text(replace(other, threshold=float(np.float32(0.99997)) + 1e-9), "model.onnx")
+    assert "calls a cell ALL where its probability is 0.99997 or more (default 0.5)\n" in strict  # not where it is 1
     calibrated = card_text(replace(other, temperature=1.5), "model.onnx")
     assert "logits are divided by the temperature 1.5 before it" in calibrated
     assert "not calibrated" not in calibrated
