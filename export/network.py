@@ -82,9 +82,8 @@ def _load(arch: str, artifacts: Path) -> tuple[ModelCard, ResNet]:
 def _refuse_without_cells(plan: Plan) -> None:
     """What needs the validation split."""
     if plan.data is not None:
-        raise UserError(
-            f"--data {plan.data}: needs --shards of this network, which say what valid is: not {plan.shards}"
-        )
+        said = "needs --shards of this network, which say what valid is"
+        raise UserError(f"--data {plan.data}: {said}: not in {_named(plan)}")
     if plan.point.name != "default 0.5":
         raise UserError(f"--operating-point {plan.point.name}: is chosen on valid: --shards of this network needed")
 

@@ -2,6 +2,7 @@
 
 import copy
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,7 +213,8 @@ def test_shards_of_another_build_are_not_compared(
 
 
 def test_data_without_the_shards_of_the_network_is_refused(exported: Exported, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--data .*: needs --shards of this network"):
+    wanted = f"--data {tmp_path}: needs --shards of this network, which say what valid is: not in {tmp_path}"
+    with pytest.raises(UserError, match=f"^{re.escape(wanted)}$"):
         run_export(exported.artifacts, tmp_path, "resnet18", "--data", str(tmp_path))
     with pytest.raises(UserError, match=r"--operating-point sensitivity 0\.9: is chosen on valid: --shards"):
         run_export(exported.artifacts, tmp_path, "resnet18", "--operating-point", "0.9")
