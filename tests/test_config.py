@@ -28,6 +28,7 @@ NAN = float("nan")
         ("affine", NAN),
         ("shift", 2.0),
         ("scale", 1.5),
+        ("scale", 1.0),
         ("stain_gain", 1.01),
         ("stain_offset", -0.1),
         ("seed", -1),

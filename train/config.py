@@ -71,9 +71,9 @@ class Config:
         _require(self, "between 1 and 16", lambda v: 1 <= v <= 16, "cycles")
         _require(self, "at most 1000000", lambda v: v <= 1_000_000, "epochs")  # beyond, sums of steps are no floats
         _require(self, "between 0 and 1024", lambda v: 0 <= v <= 1024, "threads", "erode")
-        shares = ("label_smoothing", "affine", "shift", "scale", "stain_gain", "blur", "sharpen", "jpeg", "erase")
+        shares = ("label_smoothing", "affine", "shift", "stain_gain", "blur", "sharpen", "jpeg", "erase")
         _require(self, "between 0 and 1", lambda v: 0 <= v <= 1, *shares, "teacher_share")
-        _require(self, "at least 0 and below 1", lambda v: 0 <= v < 1, "ema_decay")
+        _require(self, "at least 0 and below 1", lambda v: 0 <= v < 1, "ema_decay", "scale")  # not to no size at all
         amounts = ("workers", "weight_decay", "warmup_epochs", "stain_offset", "patience", "mixup", "cutmix")
         _require(self, "0 or more", lambda v: 0 <= v < float("inf"), *amounts, "group_dro", "checkpoint_every")
         _require(self, "finite", lambda v: abs(v) < float("inf"), "subject_head")
