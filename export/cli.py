@@ -61,10 +61,8 @@ def main() -> None:
     command = tyro.cli(Export, prog="python -m export", description=Export.__doc__)
     point = read_operating_point(command.operating_point)
     archs = [command.arch] if command.arch != "all" else _trained(command.artifacts)
+    plan = Plan(command.artifacts, command.shards, command.data, point, command.int8, command.raw, command.counterpart)
     for arch in archs:
-        plan = Plan(
-            command.artifacts, command.shards, command.data, point, command.int8, command.raw, command.counterpart
-        )
         export_network(arch, plan)
 
 
