@@ -5,7 +5,6 @@ searches, and the libraries that compute. So it is used for these images alone a
 them; one that is cut or altered is searched anew.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from build_shards import image_file, preprocess, twins
 from build_shards.dataset import Cell
 from build_shards.fingerprint import Fingerprint, fingerprint
 from build_shards.pool import map_in_order
+from build_shards.sources import source_sha256
 from build_shards.twins import Chance, Match, find_twins
 from contract.errors import UserError
 from contract.files import read_text
@@ -108,11 +108,7 @@ def _load(cache: Path | None, key: str) -> TwinSearch | None:
 
 def _hash(file: Path) -> str:
     """Runs in a worker process."""
-    try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError:
-        return "unreadable"
+    return source_sha256(file) or "unreadable"
 
 
 def _fingerprint_or_none(file: Path) -> Fingerprint | None:
