@@ -31,7 +31,7 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
-_OD_OF_LEVEL = -np.log((np.arange(256) + 1) / IO).astype(np.float32)
+OD_OF_LEVEL = -np.log((np.arange(256) + 1) / IO).astype(np.float32)
 
 
 def measure_stains(pixels: Pixels, method: str) -> tuple[float, ...] | None:
@@ -57,7 +57,7 @@ def restain(pixels: Pixels, method: str, target: tuple[float, ...]) -> Pixels | 
     light = _mix(HERef * -(maxCRef / maxC), C)
     cv2.threshold(light, 1, 0, cv2.THRESH_TRUNC, light)  # brighter than IO * e is 255 all the same
     cv2.exp(light, light)
-    levels = cv2.convertScaleAbs(light, alpha=IO, beta=-1)  # without the 1 that _OD_OF_LEVEL added; half goes to even
+    levels = cv2.convertScaleAbs(light, alpha=IO, beta=-1)  # without the 1 that OD_OF_LEVEL added; half goes to even
     np.maximum(levels, 1, out=levels)
     return np.asarray(cv2.merge([plane[None, : len(pixels)] for plane in levels])[0], dtype=np.uint8)
 
@@ -67,7 +67,7 @@ def _densities(pixels: Pixels) -> Floats:
     OD = np.empty((3, -(-len(pixels) // VECTOR) * VECTOR), np.float32)
     OD[:, len(pixels) :] = 0
     for plane, levels in zip(OD, cv2.split(pixels[None]), strict=True):
-        cv2.LUT(levels, _OD_OF_LEVEL, plane[None, : len(pixels)])
+        cv2.LUT(levels, OD_OF_LEVEL, plane[None, : len(pixels)])
     return OD
 
 

@@ -19,7 +19,7 @@ Places = NDArray[np.intp]
 
 _ONE_AT_A_TIME = threading.Lock()  # the demo's server preprocesses in threads, and there is one table
 _LEVELS = np.arange(256) / 255
-_LINEAR_OF_LEVEL = np.where(_LEVELS > 0.04045, ((_LEVELS + 0.055) / 1.055) ** 2.4, _LEVELS / 12.92).astype(np.float32)
+LINEAR_OF_LEVEL = np.where(_LEVELS > 0.04045, ((_LEVELS + 0.055) / 1.055) ** 2.4, _LEVELS / 12.92).astype(np.float32)
 
 
 def measure_lab(pixels: Pixels) -> tuple[float, ...] | None:
@@ -79,7 +79,7 @@ def _lab(colours: Pixels) -> Floats:
     One colour a row keeps OpenCV to its plain code: its vector code gives other bits, up to 0.03 off, and only to those
     pixels of a row that fill a register, so that equal colours would differ.
     """
-    linear = cv2.LUT(np.ascontiguousarray(colours)[:, None], _LINEAR_OF_LEVEL)
+    linear = cv2.LUT(np.ascontiguousarray(colours)[:, None], LINEAR_OF_LEVEL)
     return np.asarray(cv2.cvtColor(linear, cv2.COLOR_LRGB2Lab), dtype=np.float32)
 
 

@@ -21,10 +21,6 @@ RGB_OF_XYZ = np.array(
 )
 WHITE = np.array([0.950456, 1.0, 1.088754])
 
-_LEVELS = np.arange(256) / 255
-LINEAR_OF_LEVEL = np.where(_LEVELS > 0.04045, ((_LEVELS + 0.055) / 1.055) ** 2.4, _LEVELS / 12.92)
-OD_OF_LEVEL = -np.log((np.arange(256) + 1) / macenko.IO)
-
 
 def normalise_stain(g: GraphBuilder, image: str, covered: str, recipe: Recipe) -> str:
     """``image``, uint8 ``[H, W, 3]``, with the recipe's stain where ``covered``, float32 ``[H, W]``, is above zero."""
@@ -47,13 +43,9 @@ def _at_least(g: GraphBuilder, mask: str, count: int) -> str:
     return g.op("GreaterOrEqual", total, integer(count))
 
 
-def _lookup(g: GraphBuilder, table: np.ndarray, pixels: str) -> str:
-    return g.op("Gather", table.astype(np.float32), g.cast(pixels, np.int32))
-
-
 def _reinhard(g: GraphBuilder, pixels: str, target: tuple[float, ...]) -> tuple[str, str]:
     """Levels, float32 ``[M, 3]``, and whether the cell's deviations can be told."""
-    lab = g.cast(_lab(g, _lookup(g, LINEAR_OF_LEVEL, pixels)), np.float64)
+    lab = g.cast(_lab(g, g.op("Gather", reinhard.LINEAR_OF_LEVEL, g.cast(pixels, np.int32))), np.float64)
     mean = g.reduce("ReduceMean", lab, 0)
     centred = g.op("Sub", lab, mean)
     std = g.op("Sqrt", g.reduce("ReduceMean", g.op("Mul", centred, centred), 0))
@@ -89,7 +81,7 @@ def _rgb(g: GraphBuilder, lab: str) -> str:
 
 def _macenko(g: GraphBuilder, pixels: str, target: tuple[float, ...]) -> tuple[str, str]:
     """Levels, float32 ``[M, 3]``, and whether the cell's two stains can be told (Macenko et al. 2009, section 3)."""
-    OD = _lookup(g, OD_OF_LEVEL, pixels)
+    OD = g.op("Gather", macenko.OD_OF_LEVEL, g.cast(pixels, np.int32))
     HE, told = _stain_vectors(g, OD)
     C = g.op("MatMul", OD, g.cast(_inverse(g, HE), np.float32))
     columns = g.ops("Split", 2, C, integer(1, 1), axis=1)
