@@ -9,7 +9,7 @@ from contract.errors import UserError
 from contract.model_card import ModelCard
 from contract.recipe import Recipe
 from export.builder import PREFIX, GraphBuilder, integer, single
-from export.graph import OPSET, OUTPUTS
+from export.graph import IR, OPSET, OUTPUTS
 from export.raw_crop import crop_box, resize
 from export.raw_stain import normalise_stain
 
@@ -56,7 +56,7 @@ def preprocess_graph(recipe: Recipe) -> onnx.ModelProto:
         ],
         list(g.constants.values()),
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
 
 
 def _preprocess(g: GraphBuilder, recipe: Recipe) -> str:
