@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import tyro
+from pretended_gpu import pretended_gpu
 from small_network import SmallNetwork
 
 import train.run
@@ -71,8 +72,17 @@ def test_a_checkpoint_names_the_code_that_trains_and_not_a_later_commit(
 ) -> None:
     monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
     run = Run(Config(shards=shards, artifacts=tmp_path, device="cpu"))
-    monkeypatch.setattr(train.run, "versions", lambda: {"commit": "made while it trains"})
+    monkeypatch.setattr(train.run, "versions", lambda _: {"commit": "made while it trains"})
     assert run.card().versions == versions()
+
+
+def test_a_gpu_is_named_where_it_trains_and_nowhere_else(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train.run, "build_resnet", lambda _, channels=3: SmallNetwork(channels))
+    with pretended_gpu():
+        runs = [Run(Config(shards=shards, artifacts=tmp_path, device=device)) for device in ("cpu", "cuda")]
+        assert [run.card().versions.get("gpu") for run in runs] == [None, "a pretended GPU"]
 
 
 @pytest.mark.parametrize(

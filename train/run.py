@@ -55,11 +55,11 @@ class Run:
         if config.start_size and not config.start_size >= MINIMUM_SIZE:
             raise UserError(f"--start-size {config.start_size}: must be 0 (off) or at least {MINIMUM_SIZE} px")
         self.config = config
-        self.versions = versions()  # now: the checkout may have another commit when a checkpoint is written
         self.processes = processes or Processes()
         self.folder = config.artifacts / config.arch
         self.manifest: Manifest = load_manifest(config.shards)
         self.device = pick_device(config.device, self.processes.local_rank)
+        self.versions = versions(self.device)  # now: the checkout may have another commit when a checkpoint is written
         learned = ("train", "valid") if config.refit else ("train",)
         self.train_split = open_labelled(config.shards, self.manifest, *learned)
         self.valid_split = None if config.refit else open_labelled(config.shards, self.manifest, "valid")

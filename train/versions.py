@@ -10,11 +10,14 @@ import torch
 PACKAGES = ("torch", "numpy", "opencv-python", "webdataset")
 
 
-def versions() -> dict[str, str]:
-    """Versions by name; ``commit`` is "unknown" outside a git checkout and ends in "+" where files were changed."""
+def versions(device: torch.device | None = None) -> dict[str, str]:
+    """Versions by name, and the name of the GPU where ``device``, which trains, is one.
+
+    ``commit`` is "unknown" outside a git checkout and ends in "+" where files were changed.
+    """
     found = {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
-    if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
+    if device is not None and device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
     return {**found, "commit": _commit()}
 
 
