@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from build_shards.audit import Twin
 from build_shards.preprocess import cell_mask, read_image
 
-matplotlib.use("Agg")
 matplotlib.rcParams["text.parse_math"] = False  # a $ in a name is a $
 IDENTICAL, NEAR = "#0072B2", "#D55E00"  # blue and vermilion (Okabe-Ito), colour-blind-safe
 COLUMNS = 4  # pairs in a row

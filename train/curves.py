@@ -11,7 +11,6 @@ from matplotlib.ticker import MaxNLocator
 from contract.publish import publish_bytes
 from train.history import Epoch
 
-matplotlib.use("Agg")
 matplotlib.rcParams["text.parse_math"] = False  # a $ in a dataset's name is a $
 COLOURS = {"resnet18": "#0072B2", "resnet50": "#E69F00", "resnet152": "#000000"}  # Okabe-Ito, colour-blind-safe
 
