@@ -71,10 +71,15 @@ def fold_batch_norm(network: ResNet) -> ResNet:
     for module in folded.modules():
         names = [name for name, child in module.named_children() if isinstance(child, nn.BatchNorm2d)]
         for name in names:
-            before = name.replace("bn", "conv") if name.startswith("bn") else str(int(name) - 1)
+            before = conv_before(name)
             setattr(module, before, fuse_conv_bn_eval(getattr(module, before), getattr(module, name)))
             setattr(module, name, nn.Identity())
     return folded
+
+
+def conv_before(norm: str) -> str:
+    """The name of the convolution that a BatchNorm follows in their module: conv1 of bn1, 0 of 1."""
+    return norm.replace("bn", "conv") if norm.startswith("bn") else str(int(norm) - 1)
 
 
 def to_onnx(network: ResNet, card: ModelCard) -> bytes:

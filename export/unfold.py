@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from contract.errors import UserError
 from contract.model_file import external_tensor
+from export.graph import conv_before
 from train.normalise import Normalise
 from train.resnet import ResNet
 
@@ -67,8 +68,7 @@ def norms_of(network: ResNet) -> Iterator[tuple[str, tuple[nn.Conv2d, nn.BatchNo
     for name, module in modules.items():
         if isinstance(module, nn.BatchNorm2d):
             parent, _, own = name.rpartition(".")
-            before = own.replace("bn", "conv") if own.startswith("bn") else str(int(own) - 1)
-            conv_name = f"{parent}.{before}".removeprefix(".")
+            conv_name = f"{parent}.{conv_before(own)}".removeprefix(".")
             conv = modules[conv_name]
             assert isinstance(conv, nn.Conv2d)
             yield conv_name, (conv, module)
