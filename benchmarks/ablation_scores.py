@@ -61,9 +61,10 @@ def read(files: Sequence[Path], setting: str | None = None) -> pd.DataFrame:
 def together(tables: pd.DataFrame, setting: str) -> pd.DataFrame:
     """Predictions of the members of "A+B" together: the mean of their probabilities, cell by cell; minutes add up."""
     members = paired(tables, *setting.split(TOGETHER))
-    mean = np.mean([special.expit(member.logit) for member in members], axis=0)
+    logits = np.stack([member.logit for member in members])
+    blast, normal = (special.logsumexp(special.log_expit(sign * logits), axis=0) for sign in (1, -1))
     minutes = np.sum([member.minutes for member in members], axis=0)
-    return members[0].assign(setting=setting, logit=special.logit(mean), minutes=minutes)
+    return members[0].assign(setting=setting, logit=blast - normal, minutes=minutes)  # logs: a probability ends at 1.0
 
 
 def people_of(table: pd.DataFrame) -> list[str]:

@@ -99,6 +99,12 @@ def test_settings_together_are_the_mean_of_their_probabilities_where_all_judged(
         assert joint.minutes.tolist() == (len(probabilities) * cells.minutes).tolist()
 
 
+def test_members_sure_beyond_a_probability_of_one_keep_their_order_together() -> None:
+    own = _table("a", 1, {"A": (1, [38.0, 39.0, -800.0]), "B": (0, [45.0, 60.0, -45.0])})
+    joint = together(pd.concat([own, own.assign(setting="b")], ignore_index=True), "a+b")
+    assert joint.logit.tolist() == pytest.approx(own.logit.tolist())
+
+
 def test_settings_of_other_people_are_not_compared() -> None:
     other = {"Z": (0, FIRST["A"][1]), "B": FIRST["B"], "C": FIRST["C"]}
     with pytest.raises(UserError, match="of another dataset"):
