@@ -6,7 +6,7 @@ For networks that learned every labelled cell (``python -m train --refit``): a r
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from contract.errors import UserError
 from contract.files import read_bytes, read_text
@@ -61,7 +61,7 @@ def answer(command: Answers) -> Path:
     networks = {name: model_file(columns, name, command.artifacts) for name in columns.networks}
     digests = {name: _sha256(data) for name, data in files.items()}
     record = AnswersRecord(FORMAT, manifest.source_digest, command.orientations, networks, digests)
-    old = set(_listed(folder))
+    old = _listed(folder)
     publish_together(folder, files | {NAME: to_json(record).encode()}, NAME)
     for name in old - files.keys():
         remove(folder / name)
@@ -70,14 +70,26 @@ def answer(command: Answers) -> Path:
 
 
 def load_answers(artifacts: Path) -> AnswersRecord:
-    """Read ``ARTIFACTS/answers/answers.json``; raises ``UserError`` where the networks there now are others."""
+    """Read ``ARTIFACTS/answers/answers.json``.
+
+    Raises ``UserError`` where it is damaged, and where the networks there now are others.
+    """
     path = artifacts / FOLDER / NAME
     record = from_json(AnswersRecord, read_text(path, AGAIN), str(path), FORMAT, AGAIN)
-    for network in record.networks.values():
+    for name, network in record.networks.items():
+        if not _is_card(network.card):
+            raise UserError(f"{path}: networks.{name}.card: must be a network's: {AGAIN}")
         model = artifacts / network.path
         if _sha256(read_bytes(model, AGAIN)) != network.sha256:
             raise UserError(f"{model}: not the file that {path} is of: {AGAIN}")
     return record
+
+
+def _is_card(card: dict[str, Any]) -> bool:
+    """Whether it has what submissions and publishing ask of a network that answered; it may be of an older version."""
+    named = {"arch", "classes", "recipe", "seed", "manifest_digest", "operating_point"}
+    kinds = isinstance(card.get("training"), dict) and isinstance(card.get("threshold"), int | float)
+    return kinds and card.keys() >= named
 
 
 def answered(artifacts: Path, record: AnswersRecord, file: str) -> bytes:
@@ -100,10 +112,10 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _listed(folder: Path) -> list[str]:
+def _listed(folder: Path) -> set[str]:
     """Files of the answers before these; plain names only: a foreign record must not name files elsewhere."""
     path = folder / NAME
     try:
-        return [name for name in from_json(AnswersRecord, read_text(path), str(path)).files if Path(name).name == name]
+        return {name for name in from_json(AnswersRecord, read_text(path), str(path)).files if Path(name).name == name}
     except UserError:
-        return []
+        return set()

@@ -4,6 +4,7 @@ import csv
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -188,6 +189,14 @@ def _not_a_refit(artifacts: Path) -> None:
     (artifacts / "refit" / "answers" / "answers.json").write_text(to_json(record))
 
 
+def _without(key: str, artifacts: Path) -> None:
+    record = load_answers(artifacts / "refit")
+    network = record.networks["resnet18"]
+    card = {name: value for name, value in network.card.items() if name != key}
+    record = replace(record, networks={"resnet18": replace(network, card=card)})
+    (artifacts / "refit" / "answers" / "answers.json").write_text(to_json(record))
+
+
 def _of_another_network(artifacts: Path) -> None:
     record = load_answers(artifacts / "refit")
     record = replace(record, networks={"resnet152": record.networks["resnet18"]})
@@ -213,6 +222,9 @@ def _changed(artifacts: Path, name: str) -> None:
     ("damage", "message"),
     [
         (_not_a_refit, r"answers\.json: resnet18 is no refit"),
+        (partial(_without, "threshold"), r"answers\.json: networks\.resnet18\.card: must be a network's: answer anew"),
+        (partial(_without, "training"), r"answers\.json: networks\.resnet18\.card: must be a network's: answer anew"),
+        (partial(_without, "recipe"), r"answers\.json: networks\.resnet18\.card: must be a network's: answer anew"),
         (_of_another_network, r"answers\.json: answers for resnet152, which the report is not of: resnet18, resnet50"),
         (
             _of_eight_sides,
