@@ -10,7 +10,7 @@ from contract.errors import UserError
 from contract.publish import publish_bytes
 from evaluate.paper import Paper, handin_stem, paper
 from evaluate.report_record import ARCHS, METRICS
-from evaluate.words import FILES, read_words
+from evaluate.words import read_words
 
 ROOT = Path(__file__).resolve().parent.parent
 # What the source is: nothing of shards/, artifacts/ or a virtual environment.
@@ -72,7 +72,7 @@ def find_missing(words: Path, artifacts: Path) -> list[str]:
     if not words.is_dir():
         return [*missing, f"{words} (your words: cp -r docs/report-template {words})"]
     hint = "your words: the template's comment says what belongs there"
-    return [*missing, *(f"{words / name} ({hint})" for name in FILES if name in read_words(words).empty)]
+    return [*missing, *(f"{words / name} ({hint})" for name in read_words(words).empty)]
 
 
 def source_files(root: Path) -> list[str]:
