@@ -35,14 +35,14 @@ def worst_people(found: Predictions) -> tuple[Person, ...]:
     """Up to ``MOST_PEOPLE`` people, those of most mistakes first; () where people are unknown or nothing is wrong."""
     if found.cells.people is None:
         return ()
-    people = np.array(found.cells.people)
+    people, number = np.unique(found.cells.people, return_inverse=True)
     wrong = found.verdicts != found.labels
     confidence = np.where(found.verdicts == 1, found.probability, 1 - found.probability)
     rows = []
-    for name in np.unique(people[wrong]):
-        mine = np.flatnonzero((people == name) & wrong)
+    for i in np.unique(number[wrong]):
+        mine = np.flatnonzero((number == i) & wrong)
         order = mine[np.argsort(-confidence[mine], kind="stable")][:MOST]
-        rows.append(Person(str(name), int((people == name).sum()), len(mine), tuple(map(int, order))))
+        rows.append(Person(str(people[i]), int((number == i).sum()), len(mine), tuple(map(int, order))))
     return tuple(sorted(rows, key=lambda person: (-person.wrong, person.name))[:MOST_PEOPLE])
 
 

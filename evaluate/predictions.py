@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -61,7 +62,7 @@ class Predictions:
     probability: NDArray[np.float32]  # [N], calibrated
     verdicts: NDArray[np.int64]  # [N]
 
-    @property
+    @cached_property
     def labels(self) -> NDArray[np.int64]:
         """The true labels, int64 ``[N]``; raises ``ValueError`` where one is unknown."""
         if None in self.cells.labels:

@@ -10,8 +10,8 @@ from evaluate.report_record import SubjectRow, Vote
 
 def subject_rows(found: Predictions) -> tuple[SubjectRow, ...]:
     """One row a subject id, the least accurate first, then those of more cells, then by name; () if unknown."""
-    subjects = np.array([subject or "" for subject in found.cells.subjects])
-    rows = [_row(found, subject, np.flatnonzero(subjects == subject)) for subject in np.unique(subjects) if subject]
+    subjects, number = np.unique([subject or "" for subject in found.cells.subjects], return_inverse=True)
+    rows = [_row(found, str(s), np.flatnonzero(number == i)) for i, s in enumerate(subjects) if s]
     return tuple(sorted(rows, key=lambda row: (row.accuracy, -row.n, row.subject)))
 
 
@@ -19,7 +19,7 @@ def _row(found: Predictions, subject: str, cells: NDArray[np.int64]) -> SubjectR
     labels, verdicts = found.labels[cells], found.verdicts[cells]
     n, blasts, called, correct = len(cells), int(labels.sum()), int(verdicts.sum()), int((labels == verdicts).sum())
     return SubjectRow(
-        subject=str(subject),
+        subject=subject,
         identity=found.cells.identities[cells[0]],
         n=n,
         blasts=blasts,
