@@ -13,9 +13,7 @@ MOST = 12  # errors shown of each network
 
 def confident_errors(found: Predictions, name: str) -> tuple[tuple[int, ConfidentError], ...]:
     """Positions and descriptions of up to ``MOST`` wrong verdicts, by how sure the network was of what it called."""
-    wrong = np.flatnonzero(found.verdicts != found.labels)
-    confidence = np.where(found.verdicts == 1, found.probability, 1 - found.probability)
-    order = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST]
+    order = most_confident(found, np.flatnonzero(found.verdicts != found.labels), MOST)
     cells = found.cells
     return tuple(
         (
@@ -32,6 +30,12 @@ def confident_errors(found: Predictions, name: str) -> tuple[tuple[int, Confiden
         )
         for rank, i in enumerate(order, 1)
     )
+
+
+def most_confident(found: Predictions, cells: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Up to ``most`` of these positions, by how sure the network was of what it called."""
+    confidence = np.where(found.verdicts == 1, found.probability, 1 - found.probability)[cells]
+    return cells[np.argsort(-confidence, kind="stable")][:most]
 
 
 def error_picture(crop: NDArray[np.uint8], evidence: NDArray[np.float32] | None) -> bytes:

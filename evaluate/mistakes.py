@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from contract.baseline import NAME as BASELINE
 from evaluate.evidence import legend
-from evaluate.gallery import split_picture
+from evaluate.gallery import most_confident, split_picture
 from evaluate.predictions import Predictions
 from evaluate.rendering import DPI, MUTED, STYLE
 
@@ -37,12 +37,11 @@ def worst_people(found: Predictions) -> tuple[Person, ...]:
         return ()
     people, number = np.unique(found.cells.people, return_inverse=True)
     wrong = found.verdicts != found.labels
-    confidence = np.where(found.verdicts == 1, found.probability, 1 - found.probability)
     rows = []
     for i in np.unique(number[wrong]):
         mine = np.flatnonzero((number == i) & wrong)
-        order = mine[np.argsort(-confidence[mine], kind="stable")][:MOST]
-        rows.append(Person(str(people[i]), int((number == i).sum()), len(mine), tuple(map(int, order))))
+        shown = most_confident(found, mine, MOST)
+        rows.append(Person(str(people[i]), int((number == i).sum()), len(mine), tuple(shown.tolist())))
     return tuple(sorted(rows, key=lambda person: (-person.wrong, person.name))[:MOST_PEOPLE])
 
 
