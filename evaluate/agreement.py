@@ -44,9 +44,10 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def holm(p: list[float]) -> list[float]:
     """p values corrected for their number, in the given order (Holm 1979, Scand. J. Stat. 6:65)."""
     order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate([(len(p) - rank) * p[i] for rank, i in enumerate(order)] or [0.0])
-    corrected = dict(zip(order.tolist(), np.minimum(stepped, 1.0).tolist(), strict=False))
-    return [corrected[i] for i in range(len(p))]
+    stepped = np.maximum.accumulate(np.arange(len(p), 0, -1) * np.array(p)[order])
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(stepped, 1.0)
+    return [float(value) for value in corrected]
 
 
 def _kappa(one: NDArray[np.int64], other: NDArray[np.int64]) -> float | None:
