@@ -1,11 +1,12 @@
 """The tables and figures of the course's report: every number of them stands in ``metrics.json``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from contract.baseline import NAME as BASELINE
 from contract.errors import UserError
-from evaluate.report_record import ENSEMBLE, Estimate, Interval, Network, ReportRecord
+from evaluate.report_record import ENSEMBLE, Estimate, Interval, ModelFile, ReportRecord
 
 Part = dict[str, Any]
 # Of a card's training configuration, what a reader asks for first.
@@ -70,23 +71,21 @@ def _cells(record: ReportRecord) -> Part:
     return _table("The cells that were scored", ["", ""], rows, numeric=False)
 
 
-def _per_network(record: ReportRecord, caption: str, describe: Any) -> list[Part]:
+def _per_network(record: ReportRecord, caption: str, describe: Callable[[ModelFile], dict[str, str]]) -> list[Part]:
     """One column a network, one row a fact."""
-    cards = {name: n.file.card for name, n in record.networks.items() if n.file is not None}
-    if not cards:
+    columns = {name: describe(n.file) for name, n in record.networks.items() if n.file is not None}
+    if not columns:
         return []
-    columns = {name: describe(card, record.networks[name]) for name, card in cards.items()}
     facts = list(dict.fromkeys(fact for column in columns.values() for fact in column))
     rows = [[fact, *(column.get(fact, "–") for column in columns.values())] for fact in facts]
     return [_table(caption, ["", *columns], rows)]
 
 
-def _model(card: Part, network: Network) -> dict[str, str]:
-    training = card.get("training", {})
+def _model(file: ModelFile) -> dict[str, str]:
+    card, training = file.card, file.card.get("training", {})
     facts = {key.replace("_", " "): str(training[key]) for key in TRAINING if key in training}
-    assert network.file is not None
     return {
-        "ONNX file": f"{network.file.bytes / 1e6:.1f} MB",
+        "ONNX file": f"{file.bytes / 1e6:.1f} MB",
         "epoch of the weights": str(card["epoch"]),
         "seed": str(card["seed"]),
         **facts,
@@ -94,8 +93,9 @@ def _model(card: Part, network: Network) -> dict[str, str]:
     }
 
 
-def _loader(card: Part, _: Network) -> dict[str, str]:
-    size, training = card["recipe"]["size"], card.get("training", {})
+def _loader(file: ModelFile) -> dict[str, str]:
+    card, training = file.card, file.card.get("training", {})
+    size = card["recipe"]["size"]
     facts = {
         "image": f"{size} × {size} × 3, uint8",
         "mean of cell pixels (RGB)": ", ".join(f"{value:.1f}" for value in card["mean"]),
@@ -106,8 +106,8 @@ def _loader(card: Part, _: Network) -> dict[str, str]:
     }
 
 
-def _recipe(card: Part, _: Network) -> dict[str, str]:
-    recipe = card["recipe"]
+def _recipe(file: ModelFile) -> dict[str, str]:
+    recipe = file.card["recipe"]
     window = {"window": f"{recipe['window']} px"} if recipe["crop"] == "native" else {}
     return {
         "stain normalisation": recipe["stain"],
