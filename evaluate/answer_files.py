@@ -6,9 +6,9 @@ from pathlib import Path
 
 from contract.errors import UserError
 from contract.manifest import Manifest
-from evaluate.predictions import Predictions
+from evaluate.predictions import Predictions, plain
 from evaluate.shard_folders import ShardFolder
-from evaluate.submission import check_wanted, plain, submission_name, submission_text, wanted_order
+from evaluate.submission import check_wanted, submission_name, submission_text, wanted_order
 
 
 def check_orders(shards: ShardFolder, splits: Sequence[str], names: Sequence[str]) -> None:

@@ -1,10 +1,7 @@
 """The CSVs of docs/results/course/: what a column says of the cells of an unlabelled split, short and in its order."""
 
-import csv
-import io
-from collections.abc import Iterable
-
-from evaluate.predictions import Predictions
+from evaluate.predictions import Predictions, csv_text
+from evaluate.submission import HEADER as OF_A_BOARD
 
 HEADER = ("ID", "label", "probability")
 
@@ -19,17 +16,9 @@ def published(split: str, name: str, found: Predictions) -> dict[str, bytes]:
 def table(found: Predictions) -> str:
     """``ID,label,probability``: the verdict and the calibrated probability of each cell, in the file's order."""
     rows = zip(found.cells.ids, found.verdicts.tolist(), (f"{p:.6f}" for p in found.probability), strict=True)
-    return _csv(HEADER, rows)
+    return csv_text(HEADER, rows)
 
 
 def submission(found: Predictions) -> bytes:
     """``ID,label``, as a board takes it."""
-    return _csv(("ID", "label"), zip(found.cells.ids, found.verdicts.tolist(), strict=True)).encode()
-
-
-def _csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(OF_A_BOARD, zip(found.cells.ids, found.verdicts.tolist(), strict=True)).encode()

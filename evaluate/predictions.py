@@ -5,7 +5,7 @@ A report's numbers and pictures are made from these columns alone, so the page c
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -71,8 +71,8 @@ class Predictions:
 
     def in_order(self, ids: Sequence[str]) -> "Predictions":
         """The cells that ``ids`` ask for, in their order and with their spelling; all of them must be there."""
-        place = {str(PurePosixPath(i)): position for position, i in enumerate(self.cells.ids)}
-        chosen = [place[str(PurePosixPath(i))] for i in ids]
+        place = {plain(i): position for position, i in enumerate(self.cells.ids)}
+        chosen = [place[plain(i)] for i in ids]
         return Predictions(
             cells=replace(self.cells.at(chosen), ids=tuple(ids)),
             logits=None if self.logits is None else self.logits[chosen],
@@ -83,16 +83,26 @@ class Predictions:
 
     def to_csv(self) -> str:
         """One row a cell under ``COLUMNS``; floats with the digits that single precision needs to come back exactly."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        cells = self.cells
+        cells, rows = self.cells, []
         named = zip(cells.ids, cells.keys, cells.subjects, cells.identities, cells.labels, strict=True)
-        for i, known in enumerate(named):
+        for i, known in enumerate(named):  # csv writes None as nothing
             logits = ("", "") if self.logits is None else map(str, self.logits[i])
-            said = (str(self.uncalibrated[i]), str(self.probability[i]), int(self.verdicts[i]))
-            writer.writerow(["" if value is None else value for value in (*known, *logits, *said)])
-        return text.getvalue()
+            rows.append((*known, *logits, str(self.uncalibrated[i]), str(self.probability[i]), int(self.verdicts[i])))
+        return csv_text(COLUMNS, rows)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV of these rows, lines ended by a line feed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def plain(i: str) -> str:
+    """An ID without "./" and doubled slashes: two boards may spell one image's path in two ways."""
+    return str(PurePosixPath(i))
 
 
 def read_cells(reader: SplitReader, manifest: Manifest) -> Cells:

@@ -4,11 +4,11 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 from contract.baseline import NAME as BASELINE
 from contract.errors import UserError
 from contract.manifest import Manifest, Submission
+from evaluate.predictions import csv_text, plain
 from evaluate.report_record import ARCHS, ENSEMBLE
 
 HEADER = ("ID", "label")
@@ -32,11 +32,6 @@ def submission_name(split: str, name: str) -> str:
     return f"submission_{name}.csv" if split == "test" else f"submission_{split}_{name}.csv"
 
 
-def plain(i: str) -> str:
-    """An ID without "./" and doubled slashes: two boards may spell one image's path in two ways."""
-    return str(PurePosixPath(i))
-
-
 def check_wanted(wanted: Submission, known: Sequence[str]) -> None:
     """Raise ``UserError`` naming the first ID that a test CSV asks for twice, or that the shards do not hold."""
     held, seen = {plain(i) for i in known}, set()
@@ -56,12 +51,9 @@ def submission_text(wanted: Submission, verdict_of: dict[str, int], source: str)
     The finished text is checked against the test CSV before it is returned; ``source`` names the file in errors.
     """
     check_wanted(wanted, list(verdict_of))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows((i, verdict_of[plain(i)]) for i in wanted.ids)
-    check_submission(text.getvalue(), wanted.ids, source, ordered=True)
-    return text.getvalue()
+    text = csv_text(HEADER, ((i, verdict_of[plain(i)]) for i in wanted.ids))
+    check_submission(text, wanted.ids, source, ordered=True)
+    return text
 
 
 def check_submission(text: str, wanted: Sequence[str], source: str, ordered: bool) -> Counter[str]:
