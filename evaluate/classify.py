@@ -17,7 +17,6 @@ from evaluate.ensemble import ensemble_threshold, mean_probability
 from evaluate.evidence import evidence_of
 from evaluate.predictions import decide
 from evaluate.predictor import Predictor, find_networks
-from evaluate.report_record import ARCHS
 from evaluate.unlike import Concern, TrainingRange, concerns, load_range
 
 
@@ -62,7 +61,7 @@ def open_networks(artifacts: Path, shards: Sequence[Path], device: str, threads:
     Raises ``UserError`` when there is none, one cannot be used or is another network than its folder's, a wanted int8
     file is missing, or class names differ.
     """
-    paths = find_networks(artifacts, ARCHS)
+    paths = find_networks(artifacts)
     if int8:
         paths = {arch: _int8(path) for arch, path in paths.items()}
     return open_files(paths, artifacts, shards, device, threads)

@@ -16,7 +16,7 @@ from evaluate.gallery import error_picture
 from evaluate.orientations import look_of
 from evaluate.predictions import Predictions
 from evaluate.predictor import Predictor, find_networks
-from evaluate.report_record import ARCHS, ENSEMBLE, ModelFile, Network
+from evaluate.report_record import ENSEMBLE, ModelFile, Network
 from evaluate.scoring import Speaker, score_network
 from evaluate.shard_folders import ShardFolder, folder_for, positions_of
 from evaluate.split_prediction import SplitPrediction, predict_split
@@ -66,7 +66,7 @@ def open_columns(artifacts: Path, folders: tuple[ShardFolder, ...], how: Opening
     A network judged on pixels made by another recipe, or on its own training cells, would mislead.
     """
     networks, shards = {}, {}
-    for arch, path in find_networks(artifacts, ARCHS).items():
+    for arch, path in find_networks(artifacts).items():
         networks[arch] = predictor = Predictor(path, how.device, how.threads)
         card, classes = predictor.card, folders[0].manifest.classes
         if card.arch != arch:

@@ -28,6 +28,7 @@ from evaluate.report_record import Bin, Reliability, Scores, ThresholdRow
 Labels = NDArray[np.int64]
 Probability = NDArray[np.float32]
 NAMES = tuple(field.name for field in fields(Scores))
+SENSITIVITIES = (0.9, 0.95)  # of the table of thresholds
 
 
 def score(labels: Labels, probability: Probability, threshold: float) -> dict[str, float | None]:
@@ -67,17 +68,15 @@ def reliability(labels: Labels, probability: Probability) -> Reliability:
     return Reliability(float(brier), calibration_error(labels, probability), _bins(labels, probability))
 
 
-def threshold_table(
-    labels: Labels, probability: Probability, operating: float, sensitivities: tuple[float, ...] = (0.9, 0.95)
-) -> tuple[ThresholdRow, ...]:
-    """What the network would do at 0.1, 0.2, ... 0.9, at its operating threshold, and at given sensitivities.
+def threshold_table(labels: Labels, probability: Probability, operating: float) -> tuple[ThresholdRow, ...]:
+    """What the network would do at 0.1, 0.2, ... 0.9, at its operating threshold, and at ``SENSITIVITIES``.
 
     At a sensitivity: the highest threshold that reaches it on these labels; left out where there are no blasts.
     """
     wanted = [(f"{tenth / 10}", tenth / 10) for tenth in range(1, 10)] + [("operating", operating)]
     if len(np.unique(labels)) == 2:
         _, reached, thresholds = roc_curve(labels, probability, drop_intermediate=False)
-        for least in sensitivities:
+        for least in SENSITIVITIES:
             wanted.append(
                 (f"sensitivity {least:.0%}".replace("%", " %"), float(thresholds[np.argmax(reached >= least)]))
             )

@@ -14,6 +14,7 @@ from contract.errors import UserError
 from evaluate.matrix_tiles import for_tiles, has_tiles
 from evaluate.model_check import IMAGES, ModelFile, read_model
 from evaluate.predictions import decide
+from evaluate.report_record import ARCHS
 
 BATCH = 64  # images at once: memory stays bounded whatever is asked
 LARGEST_SIDE = 8192  # px of a raw image, for the same reason
@@ -132,20 +133,20 @@ def run_bound(
     return list(binding.copy_outputs_to_cpu())
 
 
-def find_networks(artifacts: Path, archs: tuple[str, ...]) -> dict[str, Path]:
+def find_networks(artifacts: Path) -> dict[str, Path]:
     """The exported networks below ``artifacts``, by architecture; raises ``UserError`` when there is none."""
-    found = exported_networks(artifacts, archs)
+    found = exported_networks(artifacts)
     if not found:
         raise UserError(f"{artifacts}: no exported network there (ARCH/model.onnx): make export")
     return found
 
 
-def exported_networks(artifacts: Path, archs: tuple[str, ...]) -> dict[str, Path]:
+def exported_networks(artifacts: Path) -> dict[str, Path]:
     """The exported networks below ``artifacts``, by architecture, as far as there are any.
 
     Raises ``UserError`` for a folder that may not be entered.
     """
-    paths = {arch: artifacts / arch / "model.onnx" for arch in archs}
+    paths = {arch: artifacts / arch / "model.onnx" for arch in ARCHS}
     try:
         return {arch: path for arch, path in paths.items() if path.is_file()}
     except OSError as error:

@@ -80,7 +80,7 @@ def open_or_pretrained(artifacts: Path, shards: Sequence[Path], device: str, thr
 
     Raises ``UserError`` where there is neither, or the kept file is not the one that its card describes.
     """
-    kept = [] if exported_networks(artifacts, ARCHS) else [arch for arch in ARCHS if (FOLDER / arch / CARD).is_file()]
+    kept = [] if exported_networks(artifacts) else [arch for arch in ARCHS if (FOLDER / arch / CARD).is_file()]
     if not kept:
         return open_networks(artifacts, shards, device, threads, int8)
     networks = open_files({arch: FOLDER / arch / MODEL for arch in kept}, FOLDER, shards, device, threads)

@@ -93,7 +93,7 @@ def test_folders_that_may_not_be_read_are_named(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(UserError, match=rf"{tmp_path}: cannot be read: Permission denied"):
         find_images((tmp_path,))
     with pytest.raises(UserError, match=rf"{tmp_path}: cannot be read: Permission denied"):
-        exported_networks(tmp_path, ("resnet18",))
+        exported_networks(tmp_path)
 
 
 def test_files_and_folders_mix_and_keep_their_order(tmp_path: Path, write_image: WriteImage) -> None:

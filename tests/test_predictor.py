@@ -73,7 +73,7 @@ def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="make export"):
         Predictor(tmp_path / "model.onnx")
     with pytest.raises(UserError, match="make export"):
-        find_networks(tmp_path, ("resnet18",))
+        find_networks(tmp_path)
 
 
 def test_a_file_that_is_no_onnx_or_cut_short_is_refused(tmp_path: Path, exported: Path) -> None:
