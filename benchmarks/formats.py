@@ -94,7 +94,8 @@ def _drawn(folder: Path) -> Path:
 
 
 def _formats(recipe: Recipe) -> list[Format]:
-    size, ours = recipe.size, [Recipe(size=recipe.size), Recipe(size=recipe.size, format="npy")]
+    size = recipe.size
+    ours = [Recipe(size=size), Recipe(size=size, format="npy")]
     ours += [Recipe(size=size, format="jpg", quality=quality) for quality in QUALITIES]
     formats = [_ours(one) for one in ours]
     return formats + [_on_black(quality) for quality in QUALITIES]

@@ -1,7 +1,5 @@
 """Charts of scores with their intervals, of subjects, and of accuracy per epoch."""
 
-from collections.abc import Iterable
-
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -96,8 +94,8 @@ def draw_subjects(record: ReportRecord) -> Figure:
 
 def _class_legend(figure: Figure, classes: tuple[str, ...]) -> None:
     marks = zip((BLUE, ORANGE), classes, strict=True)
-    handles: Iterable[Line2D] = [Line2D([], [], marker="o", linestyle="", color=c, label=name) for c, name in marks]
-    figure.legend(handles=list(handles), loc="outside upper right", ncols=2)
+    handles = [Line2D([], [], marker="o", linestyle="", color=c, label=name) for c, name in marks]
+    figure.legend(handles=handles, loc="outside upper right", ncols=2)
 
 
 @matplotlib.rc_context(STYLE)

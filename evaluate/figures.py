@@ -112,9 +112,10 @@ def draw_activation(
     panels[0].imshow(crop)
     panels[0].set_title("as the network sees it", fontsize=9)
     for panel, (caption, (seen, evidence)) in zip(panels[1:], maps.items(), strict=True):
-        panel.imshow(paint_evidence(seen, mean_evidence([evidence], MAP)))
+        large = mean_evidence([evidence], MAP)
+        panel.imshow(paint_evidence(seen, large))
         panel.set_title(caption, fontsize=9)
-        bar = figure.colorbar(_scale(evidence), ax=panel, orientation="horizontal", shrink=0.8, pad=0.02, alpha=OPACITY)
+        bar = figure.colorbar(_scale(large), ax=panel, orientation="horizontal", shrink=0.8, pad=0.02, alpha=OPACITY)
         bar.set_label(f"evidence: {classes[0]} ← 0 → {classes[1]} (log odds)", fontsize=7)
         bar.ax.tick_params(labelsize=7)
     for panel in panels:
@@ -124,5 +125,5 @@ def draw_activation(
 
 
 def _scale(evidence: NDArray[np.float32]) -> ScalarMappable:
-    reach = reach_of(mean_evidence([evidence], MAP))
+    reach = reach_of(evidence)
     return ScalarMappable(Normalize(-reach, reach), BLUE_ORANGE)

@@ -6,7 +6,7 @@ from typing import Any
 
 from contract.baseline import NAME as BASELINE
 from contract.errors import UserError
-from evaluate.report_record import ENSEMBLE, Estimate, Interval, ModelFile, ReportRecord
+from evaluate.report_record import AGAIN, ENSEMBLE, Estimate, Interval, ModelFile, ReportRecord
 
 Part = dict[str, Any]
 # Of a card's training configuration, what a reader asks for first.
@@ -170,7 +170,7 @@ def _file(folder: Path, stem: str) -> Path:
     for suffix in (".svg", ".png"):
         if (folder / (stem + suffix)).is_file():
             return folder / (stem + suffix)
-    raise UserError(f"{folder / stem}.png: no such figure: make the report anew (python evaluate/run.py)")
+    raise UserError(f"{folder / stem}.png: no such figure: {AGAIN}")
 
 
 def _percent(value: float | None) -> str:

@@ -246,4 +246,4 @@ def load_record(folder: Path) -> ReportRecord:
     """Read a report's ``metrics.json``; raises ``UserError`` where it is missing or is none."""
     path = folder / METRICS
     text = read_text(path, "make the report first (python evaluate/run.py)")
-    return from_json(ReportRecord, text, str(path), FORMAT, "make the report anew (python evaluate/run.py)")
+    return from_json(ReportRecord, text, str(path), FORMAT, AGAIN)

@@ -17,9 +17,7 @@ def check_history(record: ReportRecord, artifacts: Path) -> None:
     for arch, epochs in record.history.items():
         path = artifacts / arch / "history.csv"
         if path.is_file() and read_history(path) != epochs:
-            raise UserError(
-                f"{path}: not what metrics.json tells of {arch}: make the report anew (python evaluate/run.py)"
-            )
+            raise UserError(f"{path}: not what {METRICS} tells of {arch}: {AGAIN}")
 
 
 def check_networks(record: ReportRecord, artifacts: Path, may_lack: bool = False) -> None:
