@@ -113,13 +113,10 @@ def _histories(networks: dict[str, Network], artifacts: Path) -> dict[str, tuple
     """Of the networks that have one; a refit's has no testing phase, and is left out."""
     found = {}
     for name, network in networks.items():
-        if network.file is not None and network.file.card["training"].get("refit"):
-            continue
-        path = artifacts / name / "history.csv"
-        if path.is_file():
+        path, file = artifacts / name / "history.csv", network.file
+        if file is not None and not file.card["training"].get("refit") and path.is_file():
             found[name] = read_history(path)
-            if network.file is not None:
-                refuse_other_training(path, network.file.card["epoch"], network.file.path)
+            refuse_other_training(path, file.card["epoch"], file.path)
     return found
 
 

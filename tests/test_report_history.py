@@ -86,3 +86,11 @@ def test_a_report_refuses_the_curve_of_a_longer_training(tmp_path: Path) -> None
     _written(tmp_path / "resnet18", GROWING + "4,1,0.8,0.4,0.9,64\n")
     with pytest.raises(UserError, match=r"export the network again"):
         _histories({"resnet18": column}, tmp_path)
+
+
+def test_a_history_in_the_folder_of_no_network_is_not_of_the_report(tmp_path: Path) -> None:
+    # A record with its curve could not be drawn again: evaluate.record_check refuses it.
+    (tmp_path / "ensemble").mkdir()
+    _written(tmp_path / "ensemble", GROWING)
+    column = replace(network("resnet18", 0.9), file=None)
+    assert _histories({"ensemble": column}, tmp_path) == {}
