@@ -70,7 +70,7 @@ class Predictor:
         """Predict uint8 ``[N, size, size, 3]`` RGB images as a shard holds them, any ``N`` of at least 1.
 
         Raises ``UserError`` for another type or shape, an image that is all background (which the recipe never makes),
-        an output that is not a number, and a network that takes raw images.
+        an output that is not a number or of another shape, and a network that takes raw images.
         """
         size = self.card.recipe.size
         if self.card.variant == "raw":
@@ -82,9 +82,8 @@ class Predictor:
             raise UserError(f"{self.path}: image {empty[0]} is all background: there is no cell to classify")
         parts = [self._run(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
         logits, probability, cam = (np.concatenate(part) for part in zip(*parts, strict=True))
-        if logits.shape != (len(images), 2) or probability.shape != (len(images),) or len(cam) != len(images):
-            raise UserError(f"{self.path}: its outputs have other shapes than a network of this project")
-        self._refuse_nan(logits, probability)
+        if not (np.isfinite(logits).all() and np.isfinite(probability).all()):
+            raise UserError(f"{self.path}: an output is not a number")
         return Prediction(logits, probability, cam, self.card.threshold)
 
     def predict_raw(self, image: NDArray[np.uint8]) -> RawPrediction:
@@ -111,14 +110,18 @@ class Predictor:
         name = IMAGES[self.card.variant]
         try:
             if self.provider == CUDA[0]:
-                return run_bound(self.session, name, images, "cuda")
-            return list(self.session.run(None, {name: np.ascontiguousarray(images)}))
+                outputs = run_bound(self.session, name, images, "cuda")
+            else:
+                outputs = list(self.session.run(None, {name: np.ascontiguousarray(images)}))
         except Exception as error:  # onnxruntime's own exception types share no base but Exception
             raise UserError(f"{self.path}: onnxruntime cannot run it: {str(error).splitlines()[0]}") from None
+        self._refuse_shapes(1 if self.card.variant == "raw" else len(images), *outputs)
+        return outputs
 
-    def _refuse_nan(self, *outputs: NDArray[np.float32]) -> None:
-        if not all(np.isfinite(output).all() for output in outputs):
-            raise UserError(f"{self.path}: an output is not a number")
+    def _refuse_shapes(self, n: int, logits: NDArray, probability: NDArray, cam: NDArray, *box: NDArray) -> None:
+        verdicts = (logits.shape, probability.shape) == ((n, 2), (n,))
+        if not verdicts or cam.ndim != 4 or cam.shape[:2] != (n, 2) or any(corners.shape != (4,) for corners in box):
+            raise UserError(f"{self.path}: its outputs have other shapes than a network of this project")
 
 
 def run_bound(

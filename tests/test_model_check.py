@@ -125,3 +125,18 @@ def test_outputs_of_another_shape_are_refused(card: ModelCard, tmp_path: Path) -
     predictor = Predictor(write(model, tmp_path / "model.onnx"), "cpu", 1)
     with pytest.raises(UserError, match="its outputs have other shapes"):
         predictor.predict(np.full((2, 40, 40, 3), 9, np.uint8))
+
+
+@pytest.mark.parametrize("name", ["logits", "probability", "cam"])
+def test_an_output_that_is_one_number_is_refused(name: str, card: ModelCard, tmp_path: Path) -> None:
+    model = tiny(card)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["whole" if one == name else one for one in names]
+    model.graph.node.append(helper.make_node("ReduceMean", ["whole"], [name], keepdims=0))
+    for value in model.graph.output:
+        if value.name == name:
+            value.type.tensor_type.shape.ClearField("dim")
+    predictor = Predictor(write(model, tmp_path / "model.onnx"), "cpu", 1)
+    with pytest.raises(UserError, match="its outputs have other shapes"):
+        predictor.predict(np.full((2, 40, 40, 3), 9, np.uint8))
