@@ -58,12 +58,13 @@ def _start(command: Benchmark) -> float:
     began = time.perf_counter()
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        address = process.stdout.readline().split(maxsplit=1)[0]
-        with urllib.request.urlopen(f"{address}networks", timeout=120) as answer:
-            answer.read()
-        seconds = time.perf_counter() - began
-        process.terminate()
-    return seconds
+        try:
+            address = process.stdout.readline().split(maxsplit=1)[0]
+            with urllib.request.urlopen(f"{address}networks", timeout=120) as answer:
+                answer.read()
+            return time.perf_counter() - began
+        finally:
+            process.terminate()  # a page whose networks did not answer would be waited for without end
 
 
 if __name__ == "__main__":
