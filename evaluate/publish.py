@@ -13,7 +13,8 @@ from contract.errors import UserError
 from contract.files import read_bytes
 from contract.publish import publish_together, remove
 from evaluate.answer_tables import HEADER, published
-from evaluate.report_record import AGAIN, ARCHS, ENSEMBLE, ReportRecord, load_record
+from evaluate.record_check import check_record
+from evaluate.report_record import AGAIN, ARCHS, ENSEMBLE, METRICS, ReportRecord, load_record
 from evaluate.stale import check_history, check_networks, submitted
 from evaluate.stand_ins import COUNTERPART, REFIT, UNSEEN, stand_ins
 
@@ -38,11 +39,12 @@ class Publish:
 def publish(command: Publish) -> Path:
     """Write the files, remove those of columns that are no longer there, and return the folder.
 
-    Raises ``UserError`` where the report is not of the networks that lie there now, something is missing, or the
-    answers that stand in do not fit the report.
+    Raises ``UserError`` where the report is damaged or not of the networks that lie there now, something is missing,
+    or the answers that stand in do not fit the report.
     """
     report = command.artifacts / "report"
     record = load_record(report)
+    check_record(record, report / METRICS)
     missing = [name for name in WANTED if name not in record.networks]
     if missing and not command.incomplete:
         raise UserError(

@@ -40,6 +40,7 @@ def network(arch: str, accuracy: float | None) -> Network:
         "std": [1.0, 2.0, 3.0],
         "epoch": 2,
         "seed": 7,
+        "operating_point": "balanced",
     }
     sha256 = hashlib.sha256(b"weights").hexdigest()  # what ``artifacts`` holds as that file
     file = None if arch == "ensemble" else ModelFile(f"{arch}/model.onnx", sha256, 44_700_000, "CPU", False, card)

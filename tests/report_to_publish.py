@@ -56,6 +56,7 @@ def write_report(
         (folder / "report" / f"confusion_{name}.png").write_bytes(b"matrix of " + name.encode())
     (folder / "report" / "accuracy.png").write_bytes(b"curves")
     history = {name: rows for name, rows in record().history.items() if name in names}
-    made = record(networks=networks, history=history)
+    pairs = tuple(pair for pair in record().pairs if {pair.a, pair.b} <= networks.keys())
+    made = record(networks=networks, history=history, pairs=pairs)
     (folder / "report" / "metrics.json").write_text(to_json(made), encoding="utf-8")
     return made

@@ -10,7 +10,9 @@ from finished_report import artifacts, record, words
 
 from contract.baseline import BaselineCard
 from contract.errors import UserError
+from contract.record import to_json
 from evaluate.paper import Paper, paper
+from evaluate.publish import Publish, publish
 from evaluate.record_check import check_record
 from evaluate.report import Page, page
 from evaluate.report_record import Verdicts, load_record
@@ -66,6 +68,13 @@ def test_the_page_looks_too(artifacts: Path) -> None:
     _edit(artifacts, "date", "2026-13-04")
     with pytest.raises(UserError, match="date: must be YYYY-MM-DD"):
         page(Page(artifacts))
+
+
+def test_publishing_does_as_well(artifacts: Path, tmp_path: Path) -> None:
+    (artifacts / "report" / "metrics.json").write_text(to_json(record(networks={}, pairs=(), history={})))
+    with pytest.raises(UserError, match=r"metrics\.json: networks: must be known columns, one of them a network"):
+        publish(Publish(artifacts, tmp_path / "out", incomplete=True))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("path", ["../else/model.onnx", "a\0b", "a" * 5000])
