@@ -41,8 +41,12 @@ def most_confident(found: Predictions, cells: NDArray[np.int64], most: int) -> N
 def error_picture(crop: NDArray[np.uint8], evidence: NDArray[np.float32] | None) -> bytes:
     """The cell, and beside it its map, as one PNG of ``2 x size`` by ``size`` px; white where there is no map."""
     beside = np.full_like(crop, 255) if evidence is None else paint_evidence(crop, evidence)
-    both = np.concatenate([crop, beside], axis=1)
-    done, png = cv2.imencode(".png", np.ascontiguousarray(both[:, :, ::-1]))
+    return png_of(np.concatenate([crop, beside], axis=1))
+
+
+def png_of(image: NDArray[np.uint8]) -> bytes:
+    """A uint8 ``[H, W, 3]`` RGB image as PNG."""
+    done, png = cv2.imencode(".png", image[:, :, ::-1])
     assert done
     return png.tobytes()
 

@@ -116,14 +116,9 @@ def read_cells(reader: SplitReader, manifest: Manifest) -> Cells:
         ids=tuple(info["source"] for info in infos),
         keys=tuple(sample.key for sample in reader.samples),
         subjects=subjects,
-        identities=tuple(identity_of(manifest, subject) for subject in subjects),
+        identities=tuple(manifest.identities.get(s) if s else None for s in subjects),
         labels=tuple(sample.label for sample in reader.samples),
     )
-
-
-def identity_of(manifest: Manifest, subject: str | None) -> str | None:
-    """The person that a subject id belongs to, where the manifest says so."""
-    return None if subject is None else manifest.identities.get(subject)
 
 
 def blast_probability(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

@@ -3,13 +3,13 @@
 import base64
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.model_card import DRAWN
 from evaluate.classify import Classified, Networks, Opinion
 from evaluate.evidence import mean_evidence, paint_evidence
+from evaluate.gallery import png_of
 from evaluate.predictor import Predictor
 
 SIDE = 224  # px of a map on the page
@@ -85,7 +85,4 @@ def _interval(name: str, intervals: dict[str, tuple[float, float]]) -> str:
 
 
 def _data_url(image: NDArray[np.uint8]) -> str:
-    ok, png = cv2.imencode(".png", image[:, :, ::-1])
-    if not ok:
-        raise RuntimeError("OpenCV could not encode a PNG")
-    return "data:image/png;base64," + base64.b64encode(png.tobytes()).decode()
+    return "data:image/png;base64," + base64.b64encode(png_of(image)).decode()
