@@ -122,6 +122,6 @@ def draw_accuracy(history: dict[str, tuple[EpochAccuracy, ...]]) -> Figure:
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy (%)")
     axes.set_title("Accuracy per epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(loc="best")
     return figure

@@ -78,6 +78,14 @@ def test_curves_are_percent_of_the_training_and_of_the_testing_phase() -> None:
     assert valid.get_label() == "resnet18 testing phase (valid, max 52.0)"
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_the_ticks_of_few_epochs_are_epochs(epochs: int) -> None:
+    axes = Figure().subplots()
+    _draw_curves(axes, "resnet18", history(epochs, 0.5))
+    ticks = set(axes.get_xticks())
+    assert set(range(1, epochs + 1)) <= ticks <= set(range(-1, epochs + 3))
+
+
 def test_a_dollar_in_the_name_of_a_dataset_is_a_dollar(tmp_path: Path) -> None:
     draw_run(history(1, 0.5), tmp_path / "accuracy.png", "resnet18", r"cells for $\x$")
     assert pixels_of(tmp_path / "accuracy.png").shape == (750, 1200, 3)

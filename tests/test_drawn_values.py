@@ -54,6 +54,15 @@ def test_accuracy_is_dotted_in_training_and_solid_in_testing() -> None:
     assert axes.lines[1].get_label() == "resnet18 (testing phase: highest 67.9 %)"
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_the_ticks_of_few_epochs_are_epochs(epochs: int) -> None:
+    rows = record().history["resnet18"]
+    few = tuple(replace(rows[0], epoch=epoch) for epoch in range(1, epochs + 1))
+    (axes,) = draw_accuracy({"resnet18": few}).axes
+    ticks = set(axes.get_xticks())
+    assert set(range(1, epochs + 1)) <= ticks <= set(range(-1, epochs + 3))
+
+
 def test_the_operating_point_lies_on_its_curves(found: dict[str, Predictions], made: ReportRecord) -> None:
     (tn, fp), (fn, tp) = made.networks["resnet18"].confusion
     sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)

@@ -29,7 +29,6 @@ def draw_comparison(histories: dict[str, list[Epoch]], path: Path, dataset: str)
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy (%)")
     axes.set_title(f"Accuracy per epoch: {', '.join(histories)}\n{dataset}", fontsize=11)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
     image = io.BytesIO()
@@ -38,6 +37,7 @@ def draw_comparison(histories: dict[str, list[Epoch]], path: Path, dataset: str)
 
 
 def _draw_curves(axes: Axes, arch: str, history: list[Epoch]) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # of one epoch, two ticks would be fractions
     epochs = [row.epoch for row in history]
     marker = "o" if len(history) < 3 else None
     colour = COLOURS.get(arch, "#009E73")
