@@ -139,7 +139,8 @@ def _scores(record: ReportRecord) -> Part:
         f"The exported networks on {record.dataset.split}, n = {record.dataset.n}; 95 % intervals by bootstrap of "
         f"{drawn}"
     )
-    return _table(caption, ["network", "accuracy", "interval", "balanced", "sens.", "spec.", "F1", "AUROC"], rows)
+    head = ["network", "accuracy", "interval", "balanced", "sens.", "spec.", "F1 of blasts", "AUROC"]
+    return _table(caption, head, rows)
 
 
 def _pairs(record: ReportRecord) -> Part:

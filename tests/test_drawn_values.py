@@ -112,7 +112,7 @@ def test_scores_of_the_table_stand_below_their_heads() -> None:
     one = record().networks["resnet18"]
     scores = replace(one.scores, **{name: Estimate(0.1 * (k + 1), None, None) for k, name in enumerate(names)})
     table = part_tables(record(networks={"resnet18": replace(one, scores=scores)}))["results-accuracy"][1]
-    assert table["head"][3:] == ["balanced", "sens.", "spec.", "F1", "AUROC"]
+    assert table["head"][3:] == ["balanced", "sens.", "spec.", "F1 of blasts", "AUROC"]
     assert table["rows"][0][3:] == ["0.100", "0.200", "0.300", "0.400", "0.500"]
 
 

@@ -60,6 +60,7 @@ def test_the_baseline_is_a_row_of_the_scores_and_no_single_network() -> None:
     (scores,) = [t for t in part_tables(made)["results-accuracy"] if t["caption"].startswith("The exported networks")]
     assert [row[0] for row in scores["rows"]] == [*networks, "baseline"]
     assert scores["rows"][-1][1] == "99.00 %"
+    assert scores["head"][-2] == "F1 of blasts"  # other places have the weighted F1
     assert "resnet152" in headline(made)
 
 
