@@ -62,7 +62,7 @@ def _read_submissions(folder: Path) -> list[Submission]:
         if match is None or match["name"].lower() in RESERVED or len(match["name"]) > LONGEST_NAME:
             raise UserError(
                 f"{csv}: a split cannot be called {csv.name.removesuffix('_test.csv')!r}: up to {LONGEST_NAME} "
-                f"letters, digits, - and _, and neither of {', '.join(RESERVED)}"
+                f"letters, digits, - and _, and neither of {', '.join(RESERVED)}: rename or move it"
             )
         network = NETWORK_CSV.fullmatch(match["name"])
         name, split = (f"resnet{network[1]}", "test") if network else (match["name"], match["name"])

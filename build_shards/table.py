@@ -23,6 +23,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             table = pd.read_csv(
                 path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False, index_col=False
             )
+    except UnicodeDecodeError:  # its place would be that in a part of the file
+        raise UserError(f"{path}: not a readable CSV: not UTF-8 text: save it as CSV UTF-8") from None
     except (ValueError, pd.errors.ParserWarning, OSError) as error:  # pandas' own errors are ValueErrors
         raise UserError(f"{path}: not a readable CSV: {error}") from None
     missing = [column for column in columns if column not in table.columns]
