@@ -10,7 +10,7 @@ from export.calibrate import OperatingPoint, choose_threshold, fit_temperature, 
 from export.counterpart import calibrated_by
 from export.graph import finish, translate
 from export.source import Cells, Logits, Source, logits_of, open_cells
-from export.variants import make_float32, make_int8, make_raw, scored
+from export.variants import Made, make_float32, make_int8, make_raw, scored
 from train.checkpoint import load_checkpoint, load_weights
 from train.resnet import ResNet, build_resnet
 
@@ -35,8 +35,9 @@ def export_network(arch: str, plan: Plan) -> None:
     """
     float32, source = make_float32(_open(arch, plan))
     made = [float32]
-    if plan.int8 and source.cells is not None:
-        made.append(make_int8(source))
+    if plan.int8:
+        none = Made("model.int8.onnx", None, "not made without the network's own shards")
+        made.append(none if source.cells is None else make_int8(source))
     if plan.raw:
         made.append(make_raw(source, plan.data))
     for file in reversed(made):
@@ -57,7 +58,7 @@ def _open(arch: str, plan: Plan) -> Source:
         raise UserError(f"{arch}: a refit is compared on its own shards: not in {_named(plan)}")
     if cells is None:
         _refuse_without_cells(plan)
-        print(f"note: {arch}: its own shards are not in {_named(plan)}: not calibrated, no int8")
+        print(f"note: {arch}: its own shards are not in {_named(plan)}: not calibrated")
     graph = translate(network, card)
     if cells is None:
         return Source(card, network, graph, None, None)

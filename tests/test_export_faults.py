@@ -65,6 +65,21 @@ def test_an_export_that_ends_well_replaces_the_file(plan: Plan) -> None:
     assert load_card(plan.artifacts / "resnet18" / "model.onnx").operating_point == "balanced"
 
 
+def test_an_int8_file_of_an_earlier_export_is_named_where_its_cells_are_not(
+    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = plan.artifacts / "resnet18" / "model.int8.onnx"
+    earlier.unlink(missing_ok=True)
+    without = replace(plan, shards=(tmp_path / "nowhere",), point=OperatingPoint("default 0.5"), int8=True)
+    said = f"{earlier}: not made without the network's own shards"
+    export_network("resnet18", without)
+    assert f"{said}\n" in capsys.readouterr().out
+    earlier.write_bytes(b"earlier")
+    export_network("resnet18", without)
+    assert earlier.read_bytes() == b"earlier"
+    assert f"{said}; the file of an earlier export stays there\n" in capsys.readouterr().out
+
+
 def test_an_int8_file_that_fails_its_gate_every_time_is_not_published(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
