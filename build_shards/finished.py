@@ -1,7 +1,7 @@
 """Recognise a finished build: of the same recipe and the same sources to the byte, with every shard intact."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from build_shards.dataset import Dataset
@@ -22,8 +22,9 @@ def finished_build(
     """
     manifest = load_manifest(folder)
     left_out = manifest.skipped and not skip_bad
+    other = _other_choices(replace(manifest.recipe, target=()), recipe)  # a stain's target is fitted anew
     differing = {
-        f"another recipe ({manifest.recipe})": replace(manifest.recipe, target=()) != recipe,
+        f"another recipe ({', '.join(other)})": bool(other),
         f"another name ({manifest.dataset!r}, not {dataset.name!r})": manifest.dataset != dataset.name,
         f"another split (by {manifest.split_by}, not {dataset.split_by})": manifest.split_by != dataset.split_by,
         f"all but {manifest.skipped} cells, which --skip-bad left out": left_out,
@@ -38,6 +39,12 @@ def finished_build(
     counts = _count_differences(manifest, plans)
     _refuse_if(bool(counts), folder, f"another plan ({'; '.join(counts)})")
     return manifest
+
+
+def _other_choices(there: Recipe, asked: Recipe) -> list[str]:
+    names = (field.name for field in fields(Recipe))
+    pairs = ((name, getattr(there, name), getattr(asked, name)) for name in names)
+    return [f"{name} {one}, not {other}" for name, one, other in pairs if one != other]
 
 
 def _count_differences(manifest: Manifest, plans: list[ShardPlan]) -> list[str]:

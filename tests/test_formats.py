@@ -91,7 +91,7 @@ def test_another_format_in_the_same_folder_is_refused(synthetic_data: Path, shar
 def test_another_quality_in_the_same_folder_is_refused(write_course, tmp_path: Path):
     dataset, recipe = read_dataset(write_course()), Recipe(size=33, window=40, format="jpg", quality=80)
     build(dataset, recipe, tmp_path / "shards", workers=1, force=False)
-    with pytest.raises(UserError, match="holds shards of another recipe"):
+    with pytest.raises(UserError, match=r"holds shards of another recipe \(quality 80, not 81\)"):
         build(dataset, replace(recipe, quality=81), tmp_path / "shards", workers=1, force=False)
 
 

@@ -47,7 +47,7 @@ def test_another_recipe_is_refused_and_what_is_there_stays(write_course, tmp_pat
     data, folder = write_course(), tmp_path / "shards"
     build_small(data, folder)
     before = contents(folder)
-    with pytest.raises(UserError, match=r"shards: holds shards of another recipe .*--force"):
+    with pytest.raises(UserError, match=r"shards: holds shards of another recipe \(size 33, not 34\): --force"):
         build_small(data, folder, Recipe(size=34, window=40))
     assert contents(folder) == before
 
