@@ -104,15 +104,17 @@ def test_a_character_that_no_font_has_is_an_error_and_nothing_is_published(artif
 def test_every_kind_of_markdown_is_typeset(artifacts: Path, words: Path) -> None:
     assert cv2.imwrite(str(words / "mine.png"), np.full((20, 30, 3), 90, np.uint8))
     markdown = (
-        "# Mine\n\ntext **bold** *soft* `code` [link](https://example.org)  \nbreak\n\n- a\n- b\n  1. c\n\n> said\n\n"
-        "| h | i |\n| - | - |\n| x | *y* |\n\n```\nraw #let\n```\n\n---\n\n![a figure of mine](mine.png)\n"
+        "# Mine\n\ntext **bold** *soft* `code` [link](https://example.org)  \nbreak\n\n"
+        "- dot\n- b\n  1. digit\n\n> said\n\n| head | i |\n| - | - |\n| x | *entry* |\n\n"
+        "```\nraw #let\n```\n\n---\n\n![a figure of mine](mine.png)\n"
     )
     for name in ("introduction.md", "results-accuracy.md"):  # a section's own words, and a subsection's
         (words / name).write_text(markdown, encoding="utf-8")
     text = _pdf_text(paper(Paper("0123456", "Ada Lovelace", words, artifacts)))
-    for part in ("Mine", "bold", "soft", "code", "link", "break", "said", "raw #let"):
+    for part in ("Mine", "bold", "soft", "code", "link break", "said", "raw #let"):
         assert part in text
-    assert text.count("a figure of mine") == 2
+    for part in ("dot", "1. digit", "head i x entry", "a figure of mine"):
+        assert text.count(part) == 2
 
 
 def test_undefined_scores_and_a_single_network_are_typeset(artifacts: Path, words: Path) -> None:
