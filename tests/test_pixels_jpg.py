@@ -61,8 +61,8 @@ def test_a_higher_quality_is_nearer_and_larger():
     errors = [
         np.abs(decode_pixels(m, r, "x").astype(int) - image).mean() for m, r in zip(encoded, recipes, strict=True)
     ]
-    assert sizes == sorted(sizes)
-    assert errors == sorted(errors, reverse=True)
+    assert sizes == sorted(set(sizes))  # three different ones
+    assert errors == sorted(set(errors), reverse=True)
 
 
 def test_a_jpg_stores_its_colours_as_finely_as_its_brightness():
