@@ -33,6 +33,9 @@ def test_every_shard_is_hashed_once_when_it_is_opened_and_never_again(
     assert sorted(hashed) == sorted(shard.name for shard in manifest.shards if shard.split == "train")
     for workers in (0, 2):
         list(train_batches(reader, 7, 0, 1, workers, pin=False))
+    elsewhere = copy.copy(reader)  # as a worker gets it, whose own hashing would not be counted here
+    for position in range(len(elsewhere)):
+        elsewhere.image(position)
     assert len(hashed) == len(set(hashed))
 
 
