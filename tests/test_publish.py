@@ -167,10 +167,11 @@ def test_hashes_are_sha256_of_the_bytes(tmp_path: Path):
 
 
 def test_the_whole_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    sizes: list[int] = []
-    monkeypatch.setattr(os, "fsync", lambda file: sizes.append(os.fstat(file).st_size))
-    publish_bytes(tmp_path / "file", bytes(100))  # less than Python keeps back
-    assert sizes == [100]
+    seen: list[tuple[int, bool]] = []
+    path = tmp_path / "file"
+    monkeypatch.setattr(os, "fsync", lambda file: seen.append((os.fstat(file).st_size, path.exists())))
+    publish_bytes(path, bytes(100))  # less than Python keeps back
+    assert seen == [(100, False)]
 
 
 def test_nothing_is_written_outside_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
