@@ -55,9 +55,9 @@ def test_a_normalised_cell_measures_nearer_to_the_target(method: str):
         assert found is not None
         return float(np.linalg.norm(np.subtract(found, TARGETS[method])[:numbers]))
 
-    normalised = [normalise(pixels, method, TARGETS[method]) for pixels in CELLS]
-    before, after = map(distance, CELLS), (distance(pixels) for pixels in normalised if pixels is not None)
-    assert sum(after) < 0.5 * sum(before)
+    normalised = [found for pixels in CELLS if (found := normalise(pixels, method, TARGETS[method])) is not None]
+    assert len(normalised) == len(CELLS)
+    assert sum(map(distance, normalised)) < 0.5 * sum(map(distance, CELLS))
 
 
 @pytest.mark.parametrize("method", ["reinhard", "macenko"])
