@@ -83,4 +83,5 @@ def test_nothing_loads_pickles_or_foreign_weights() -> None:
             text = file.read_text(encoding="utf-8")
             assert "weights_only=False" not in text, file
             assert text.count("torch.load(") == text.count("weights_only=True)"), file
-            assert not _imported(file) & {"torchvision", "timm"}, file
+            assert "allow_pickle=True" not in text, file
+            assert not _imported(file) & {"torchvision", "timm", "pickle", "joblib"}, file
