@@ -119,11 +119,18 @@ def test_a_step_s_loss_is_the_classes_and_the_people_s(shards: Path, tmp_path: P
 def test_people_are_mixed_as_classes_are(mixed: str, shards: Path, tmp_path: Path, monkeypatch: Any) -> None:
     run = Run(config_of(shards, tmp_path, subject_head=0.5, **{mixed: 1.0}))
     seen: list[Tensor] = []
+    classes: list[Tensor] = []
     monkeypatch.setattr(SubjectHead, "loss", lambda _, said, targets: seen.append(targets) or said.sum())
+    monkeypatch.setattr(train.loop, "loss_of", lambda _, said, targets, *__: classes.append(targets) or said.sum())
     phase = run.new_phase(1)
     train.loop.forward(run, phase, next(iter(run.train_batches(phase))))
     torch.testing.assert_close(seen[0].sum(1), torch.ones(len(seen[0])))
     assert ((seen[0] > 0).sum(1) == 2).any()
+    assert run.head is not None
+    labels, keys = torch.from_numpy(run.train_split.labels), [sample.key for sample in run.train_split.samples]
+    beside = run.head.beside(functional.one_hot(labels, 2).float(), keys)
+    class_of = (beside[:, 2:].T @ beside[:, :2] > 0).float()  # of each person, whose cells are of one class here
+    torch.testing.assert_close(seen[0] @ class_of, classes[0])
 
 
 def test_it_changes_what_is_learned_and_a_resumed_run_goes_on_with_it(shards: Path, tmp_path: Path) -> None:
