@@ -10,14 +10,17 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from two_networks import write_network
 
 from contract.errors import UserError
+from contract.model_card import ModelCard
 from evaluate import web as module
 from evaluate.cell_image import MAXIMUM_BYTES, read_cell
 from evaluate.classify import classify, open_networks
@@ -27,11 +30,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def server(three: Path, shards: Path) -> Iterator[Server]:
+def unlike(card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three exported networks that speak differently. Read only."""
+    folder = tmp_path_factory.mktemp("unlike")
+    for seed, arch in enumerate(("resnet18", "resnet50", "resnet152")):
+        write_network(folder, replace(card, arch=arch), seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(unlike: Path, shards: Path) -> Iterator[Server]:
     """A running server with three networks."""
     with Server(0) as running:
         threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True).start()
-        running.networks.set_result(open_networks(three, (shards,), "cpu", 1, int8=False))
+        running.networks.set_result(open_networks(unlike, (shards,), "cpu", 1, int8=False))
         yield running
         running.shutdown()
 
@@ -66,6 +78,7 @@ def test_an_image_is_answered_with_every_network_and_the_ensemble(server: Server
         assert opinion["probability"] == pytest.approx(known.probability, abs=1e-6)
         assert (opinion["label"], opinion["verdict"]) == (known.label, known.name)
         assert (opinion["map"] is None) == (opinion["network"] == "ensemble")
+    assert len({opinion["probability"] for opinion in answer["opinions"]}) == 4
     assert answer["crop"].startswith("data:image/png;base64,")
     assert answer["concerns"] == [{"kind": c.kind, "text": c.text} for c in expected.concerns]
 
@@ -198,8 +211,8 @@ def test_the_page_is_up_before_the_networks_are(monkeypatch: pytest.MonkeyPatch)
         waiting.shutdown()
 
 
-def test_the_command_tells_its_address_answers_and_ends_on_ctrl_c(three: Path, shards: Path) -> None:
-    command = [sys.executable, "-m", "evaluate", "web", "--artifacts", three, "--shards", shards, "--port", "0"]
+def test_the_command_tells_its_address_answers_and_ends_on_ctrl_c(unlike: Path, shards: Path) -> None:
+    command = [sys.executable, "-m", "evaluate", "web", "--artifacts", unlike, "--shards", shards, "--port", "0"]
     with subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         found = re.fullmatch(
