@@ -10,13 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+import torch
 from small_network import SmallNetwork
 
 import train.cli
 import train.loop
 import train.run
 from contract.manifest import load_manifest
+from train.checkpoint import load_checkpoint
 from train.resnet import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +56,11 @@ def test_export_writes_the_network_that_was_trained(shards: Path, artifacts: Pat
     assert (artifacts / "resnet18" / "model.onnx").is_file()
     assert "decisions identical" in done.stdout
     assert done.stderr == ""
+    model = onnx.load(artifacts / "resnet18" / "model.onnx")
+    (name,) = (node.input[1] for node in model.graph.node if "cam" in node.output)  # of the classifier's weights
+    (held,) = (onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == name)
+    learned = load_checkpoint(artifacts / "resnet18" / "best.pt")[1]["model"]["fc.weight"]
+    assert torch.equal(torch.from_numpy(held.copy()).flatten(1), learned)
 
 
 def test_all_trains_the_three_in_turn_and_draws_their_comparison(
