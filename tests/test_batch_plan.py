@@ -38,6 +38,7 @@ def test_validation_parts_are_equally_long_and_hold_each_sample_once(plan: tuple
     order, batch_size, ranks = plan
     by_rank = [valid_parts(order, batch_size, rank, ranks) for rank in range(ranks)]
     assert len({tuple(map(len, parts)) for parts in by_rank}) == 1
+    assert len(by_rank[0]) == -(-len(order) // batch_size)
     for k, batch in enumerate(zip(*by_rank, strict=True)):
         assert real(list(batch)) == order[k * batch_size : (k + 1) * batch_size].tolist()
         assert sum(map(len, batch)) - len(real(list(batch))) < ranks
