@@ -35,7 +35,6 @@ def _foreign_opset(model: onnx.ModelProto) -> None:
 
 
 def _foreign_node(model: onnx.ModelProto) -> None:
-    _foreign_opset(model)
     model.graph.node[0].domain = "com.example"
 
 
