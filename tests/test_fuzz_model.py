@@ -183,6 +183,7 @@ def test_file_over_the_size_limit_is_refused_before_it_is_read(
 ) -> None:
     path = write(tiny(card), tmp_path / "model.onnx")
     monkeypatch.setattr("evaluate.model_check.LARGEST_FILE", path.stat().st_size - 1)
+    monkeypatch.setattr("evaluate.model_check.read_bytes", lambda *_: pytest.fail("read"))
     with pytest.raises(UserError, match="which no network here has"):
         Predictor(path, "cpu")
 
