@@ -98,19 +98,9 @@ def test_switching_one_on_leaves_the_draws_of_the_others() -> None:
 
 
 def test_configuration_switches_every_augmentation() -> None:
-    config = Config(flip=False, affine=0.25, erode=3, blur=0.1, blur_sigma=2.0, jpeg=0.3, erase=0.4, sharpen=0.2)
-    augment = Augment.of(config)
-    assert augment == replace(
-        Augment.of(Config()),
-        flip=False,
-        affine=0.25,
-        erode=3,
-        blur=0.1,
-        blur_sigma=2.0,
-        jpeg=0.3,
-        erase=0.4,
-        sharpen=0.2,
-    )
+    chosen = {"flip": False, "affine": 0.25, "shift": 0.2, "scale": 0.3, "stain_gain": 0.4, "stain_offset": 0.5}
+    chosen |= {"erode": 3, "blur": 0.1, "blur_sigma": 2.0, "jpeg": 0.3, "erase": 0.4, "sharpen": 0.2}
+    assert vars(Augment.of(Config(**chosen))) == chosen
 
 
 @pytest.mark.parametrize("switched_on", EACH, ids=lambda flag: next(iter(flag)))
