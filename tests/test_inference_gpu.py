@@ -13,9 +13,7 @@ import benchmarks.inference
 from benchmarks.inference import Bench
 from benchmarks.inference_gpu import make_gpu_chains, to_float16
 from contract.errors import UserError
-from contract.manifest import load_manifest
 from contract.model_card import ModelCard
-from contract.shard_reader import SplitReader
 from export.graph import ExportedNetwork, to_onnx
 from train.resnet import BasicBlock
 
@@ -23,17 +21,18 @@ NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no u
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NO_GPU)])
-def test_every_chain_says_what_float32_says(device: str, card: ModelCard, shards: Path) -> None:
+def test_every_chain_says_what_float32_says(device: str, card: ModelCard) -> None:
     network = small(BasicBlock, 3)
     module = ExportedNetwork(network, card).eval()
     chains, starts = make_gpu_chains(to_onnx(network, card), module, False, device)
     assert list(chains) == list(starts)
-    valid = SplitReader(shards, load_manifest(shards), "valid")
-    images = np.stack([valid.image(i) for i in range(5)])
+    # Noise of five brightnesses: the logits of drawn cells lie nearer together than those of two arithmetics may.
+    noise = np.random.default_rng(0).integers(1, 256, (5, 40, 40, 3), np.uint8)
+    images = (noise * np.linspace(0.2, 1, 5)[:, None, None, None]).astype(np.uint8)
     wanted = chains["ours float32"](images)
     assert wanted.shape == (5, 2)
-    spread = np.abs(wanted).max()
-    near = {"ours TF32": 1e-2, "ours float16": 1e-2, "torch eager": 1e-2, "torch bf16 channels_last": 5e-2}
+    spread = np.ptp(wanted, axis=0).min()
+    near = {"ours TF32": 5e-2, "ours float16": 5e-2, "torch eager": 5e-2, "torch bf16 channels_last": 0.2}
     assert {"ours float32", *near} == set(chains)
     for name, share in near.items():
         found = chains[name](images)
