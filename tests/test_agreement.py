@@ -179,3 +179,6 @@ def test_putting_predictions_in_order_moves_every_column() -> None:
     moved = given.in_order(["./3.bmp", "./0.bmp", "./4.bmp"])
     for column in ("logits", "uncalibrated", "probability", "verdicts"):
         np.testing.assert_array_equal(getattr(moved, column), getattr(given, column)[[3, 0, 4]], column)
+    for column in ("ids", "keys", "subjects", "identities", "labels"):
+        theirs = getattr(given.cells, column)
+        assert getattr(moved.cells, column) == (theirs[3], theirs[0], theirs[4]), column
