@@ -1,14 +1,17 @@
 """The commands of the builder: what they print, and which flags they take."""
 
-from dataclasses import replace
+import re
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from build_command import assert_one_line, run_here, start
 
-from build_shards.cli import _summary
+from build_shards.cli import Build, _summary
 from build_shards.dataset import Dataset
+from build_shards.split import SplitChoice
 from contract.manifest import Manifest, load_manifest
 from contract.recipe import Recipe
 
@@ -87,9 +90,8 @@ def test_a_split_by_image_warns_of_leakage_and_one_by_subject_does_not(
 def test_help_names_every_flag(monkeypatch, capsys):
     assert run_here(monkeypatch, "build", "--help") == 0
     text = capsys.readouterr().out
-    flags = "data shards size crop window format quality split folds fold seed cache workers force"
-    for flag in flags.split():
-        assert f"--{flag}" in text
+    for field in fields(Build):
+        assert re.search(rf"--{field.name.replace('_', '-')}\b(?!-)", text), field.name
 
 
 @pytest.mark.parametrize(
@@ -124,18 +126,28 @@ def test_synthetic_refuses_in_one_line(tmp_path: Path, monkeypatch, capsys, flag
 def test_every_flag_of_a_build_reaches_it(write_course, tmp_path: Path, monkeypatch, manifest: Manifest):
     asked: list[tuple] = []
 
+    def split(dataset: Dataset, choice: SplitChoice, find: Callable[[Dataset], dict]) -> Dataset:
+        asked.append((choice, find(dataset)))
+        return dataset
+
     def build(dataset: Dataset, *arguments: object, **options: object) -> tuple[Manifest, bool]:
-        asked.append((dataset.name, dataset.split_by, *arguments, options))
+        asked.append((dataset.name, *arguments, options))
         return manifest, True
 
+    monkeypatch.setattr("build_shards.cli.find_people", lambda _, *options: {"options": options})
+    monkeypatch.setattr("build_shards.cli.split_dataset", split)
     monkeypatch.setattr("build_shards.cli.build", build)
     flags = ("--size", 34, "--window", 200, "--crop", "box", "--stain", "reinhard", "--name", "cells of a friend")
-    options = ("--workers", 3, "--shards-multiple-of", 4, "--skip-bad", "--force")
+    flags += ("--split", "image", "--folds", 5, "--fold", 2, "--seed", 7, "--format", "jpg", "--quality", 80)
+    options = ("--workers", 3, "--shards-multiple-of", 4, "--skip-bad", "--force", "--cache", tmp_path / "c")
     arguments = ("--data", write_course(), "--shards", tmp_path / "s", *flags, *options)
     assert run_here(monkeypatch, "build", *arguments) == 0
-    recipe = Recipe(stain="reinhard", crop="box", window=200, size=34)
+    recipe = Recipe(stain="reinhard", crop="box", window=200, size=34, format="jpg", quality=80)
     wanted = {"force": True, "multiple_of": 4, "skip_bad": True}
-    assert asked == [("cells of a friend", "given", recipe, tmp_path / "s", 3, wanted)]
+    assert asked == [
+        (SplitChoice("image", folds=5, fold=2, seed=7), {"options": (3, tmp_path / "c", True)}),
+        ("cells of a friend", recipe, tmp_path / "s", 3, wanted),
+    ]
 
 
 def test_the_summary_counts_each_class_and_what_was_changed_or_left_out(manifest: Manifest):
