@@ -39,14 +39,21 @@ def test_a_folder_is_taken_in_the_order_of_its_numbers_and_what_is_unlike_is_sai
 
 @pytest.mark.parametrize("name", [b"cell $1_{x and $2.bmp", b"caf\xe9.bmp", b"[red]a[bold].bmp"])
 def test_an_image_may_have_any_name(
-    name: bytes, exported: Path, shards: Path, synthetic_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    name: bytes,
+    exported: Path,
+    shards: Path,
+    synthetic_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "400")  # the name on one line
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
     shutil.copy(synthetic_data / "synthetic" / "valid" / "1.bmp", path)
     shutil.copytree(exported / "resnet18", tmp_path / "networks" / "resnet18")
     (picture,) = demo(Demo((path,), tmp_path / "networks", (shards,), device="cpu"))
     assert picture.is_file()
-    assert name.decode(errors="replace").split(".")[0].split()[0] in capfd.readouterr().out
+    assert f" {name.decode(errors='replace')} " in capfd.readouterr().out
 
 
 def test_what_would_steer_a_terminal_is_shown_as_what_it_is_not() -> None:
