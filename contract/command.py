@@ -29,7 +29,8 @@ def run_command(module: str, function: str = "main") -> None:
 
     A user's mistake is a ``UserError`` (bad input), a file that the system refuses (a name too long, a folder that may
     not be entered) or a third-party package that is not installed.
-    As shells expect, ``Ctrl-C`` exits 130, and a reader that leaves (``| head``) 141. Output that cannot be written
+    As shells expect, ``Ctrl-C`` exits 130 (another one while it ends, at once and without a word), and a reader that
+    leaves (``| head``) 141. Output that cannot be written
     (``> log`` on a full disk) is one line too; output that is closed (``>&-``) is written nowhere. Anything else is a
     defect of ours and keeps its traceback.
     """
@@ -71,7 +72,20 @@ def _run(module: str, function: str) -> None:
             raise SystemExit(141) from None
         sys.stdout.flush()
         raise
+    finally:
+        _leave_ctrl_c_to_the_system()
     sys.stdout.flush()
+
+
+def _leave_ctrl_c_to_the_system() -> None:
+    """From here on Ctrl-C ends the process at once: Python would tell of it in a traceback while it shuts down."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler and _in_main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _in_main_thread() -> bool:
+    """Python takes handlers from no other."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def imported(module: str) -> ModuleType:
@@ -86,7 +100,7 @@ def imported(module: str) -> ModuleType:
 @contextlib.contextmanager
 def _ended_by_ctrl_c() -> Iterator[None]:
     of_python = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so where Ctrl-C is ignored (nohup)
-    if not of_python or threading.current_thread() is not threading.main_thread():
+    if not of_python or not _in_main_thread():
         yield
         return
     signal.signal(signal.SIGINT, _end_at_once)

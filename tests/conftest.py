@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,14 @@ from contract.shard_reader import SplitReader
 
 WriteImage = Callable[[Path, np.ndarray], Path]
 WriteCourse = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c() -> Iterator[None]:
+    """A command that a test runs in this very process leaves Ctrl-C to the system: the next test has Python's again."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +153,15 @@ def test_ctrl_c_that_is_ignored_stays_so_during_an_import(tmp_path: Path) -> Non
     body = "signal.signal(signal.SIGINT, signal.SIG_IGN); imported('goes_on'); print('done')"
     done = _run_redirected("", f"import signal; from contract.command import imported; {body}", tmp_path)
     assert (done.returncode, done.stdout) == (0, b"done\n")
+
+
+@pytest.mark.parametrize(
+    "end", ["raise KeyboardInterrupt", "sys.exit('interrupted')", "print('interrupted', file=sys.stderr)"]
+)
+def test_ctrl_c_while_a_command_shuts_down_adds_no_word(end: str, tmp_path: Path) -> None:
+    body = f"import atexit, signal; atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT)); {end}"
+    done = _run_redirected("", body, tmp_path)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"interrupted\n")
 
 
 def _run_redirected(how: str, body: str, folder: Path, **variables: str) -> "subprocess.CompletedProcess[bytes]":
