@@ -34,8 +34,13 @@ class WorkerPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
-        if self._pool is not None:
+        if self._pool is None:
+            return
+        try:
             self._pool.shutdown(cancel_futures=True)
+        except BaseException:  # another Ctrl-C: it may not wait for what they are at
+            _kill_workers()
+            raise
 
     def map_in_order(self, work: Callable[[Job], Result], jobs: Sequence[Job], chunk: int = 1) -> Iterator[Result]:
         """Results of ``work`` in the order of ``jobs``; what is one process's share anyway is done in this one.
@@ -57,6 +62,15 @@ def map_in_order(work: Callable[[Job], Result], jobs: Sequence[Job], workers: in
     """One round of work in a ``WorkerPool`` of its own, of at most ``workers`` processes (in this one for 1)."""
     with WorkerPool(max(1, min(workers, len(jobs)))) as pool:
         yield from pool.map_in_order(work, jobs, chunk)
+
+
+def _kill_workers() -> None:
+    """End this process's workers now: they would write on beside the next build, and never be told that all is over."""
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.kill()
+    for worker in workers:
+        worker.join()
 
 
 @contextmanager

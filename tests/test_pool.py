@@ -51,6 +51,18 @@ def test_ctrl_c_is_one_line_whatever_the_workers_are_at(tmp_path: Path):
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+def test_a_second_ctrl_c_does_not_wait_for_what_the_workers_are_at(tmp_path: Path):
+    body = "import os, signal, time\n\nfrom build_shards.pool import map_in_order\n\n\ndef work(number):\n    "
+    body += "for _ in range(2 if number == 0 else 0):\n        os.kill(os.getppid(), signal.SIGINT)\n        "
+    body += "time.sleep(1)\n    time.sleep(120)\n\n\n"
+    body += "def main():\n    list(map_in_order(work, range(2), 2))\n"
+    (tmp_path / "stopped_twice.py").write_text(body, encoding="utf-8")
+    paths = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]"
+    code = f"{paths}; from contract.command import run_command; run_command('stopped_twice')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 def test_workers_that_cannot_be_started_are_one_line():
     body = "import resource\nfrom build_shards.pool import map_in_order\n"
     body += "resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))\nlist(map_in_order(abs, [0, 1], 2))\n"
