@@ -1,6 +1,7 @@
 """Checkpoints: what comes back, what is refused, and what a failing write leaves."""
 
 import io
+import os
 import pickle
 import resource
 import sys
@@ -176,6 +177,24 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(path: Path) -> None:
             save_checkpoint(path, CARD, {"model": {"weight": torch.zeros(100_000)}})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["last.pt"]
+
+
+def test_a_second_ctrl_c_is_no_defect_of_the_writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(path, CARD, STATE)
+    before = path.read_bytes()
+
+    class Interrupted(io.FileIO):
+        def write(self, data: Any) -> int:
+            super().write(data)
+            if self.tell() > 1000:
+                raise KeyboardInterrupt
+            return len(data)
+
+    monkeypatch.setattr(os, "fdopen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, CARD, {"model": {"weight": torch.zeros(1000)}})
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["last.pt"]
 

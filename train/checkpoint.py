@@ -19,7 +19,8 @@ def save_checkpoint(path: Path, card: ModelCard, state: dict[str, Any]) -> None:
         try:
             torch.save({"format": FORMAT, "card": card.to_json(), **state}, file)
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # of a full disk torch's writer says "unexpected pos"
+            # Of a full disk, and of a second Ctrl-C, torch's writer says "unexpected pos".
+            if isinstance(error.__context__, OSError | KeyboardInterrupt):
                 raise error.__context__ from None
             raise
 
