@@ -46,11 +46,12 @@ def write_synthetic(folder: Path, cells: int, seed: int) -> None:
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
     try:
-        _write(staging, cells, np.random.default_rng(seed))
-        staging.chmod(0o755)
+        drawn = staging / "data"
+        drawn.mkdir()  # the staging folder is closed to others, this one as the umask says
+        _write(drawn, cells, np.random.default_rng(seed))
         if folder.exists():
             folder.rmdir()
-        staging.rename(folder)
+        drawn.rename(folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
     finally:

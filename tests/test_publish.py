@@ -5,8 +5,10 @@ import resource
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from build_shards.synthetic import write_synthetic
 from contract.errors import UserError
 from contract.publish import (
     file_sha256,
@@ -52,7 +54,7 @@ def test_a_write_that_the_system_refuses_is_a_users_matter_and_the_old_file_stay
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("name", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("name", ["fsync", "replace"])
 def test_so_is_one_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -149,9 +151,22 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_others_may_read_what_is_published(tmp_path: Path):
-    publish_text(tmp_path / "file", "x")
-    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_says_who_may_read_what_is_published(
+    umask: int, mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("build_shards.synthetic.draw_cell", lambda *_: np.full((9, 9, 3), 7, np.uint8))
+    before = os.umask(umask)
+    try:
+        publish_text(tmp_path / "one", "x")
+        publish_together(tmp_path, {"two": b"x"})
+        write_synthetic(tmp_path / "cells", 20, 0)
+    finally:
+        os.umask(before)
+    files = [tmp_path / "one", tmp_path / "two", *(tmp_path / "cells").rglob("*.*")]
+    assert len(files) > 20
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {mode}
+    assert stat.S_IMODE((tmp_path / "cells").stat().st_mode) == 0o777 & ~umask
 
 
 def test_a_folder_that_cannot_be_made_is_a_users_mistake(tmp_path: Path):
