@@ -155,16 +155,16 @@ def card(manifest: Manifest) -> ModelCard:
 
 @pytest.fixture(scope="session")
 def exported(card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artifacts folder with a ResNet18 of fresh weights, exported to ONNX, that fits ``shards``. Read only."""
+    """An artifacts folder with an exported network, small and called resnet18, that fits ``shards``. Read only."""
     import torch
+    from narrow_network import NarrowNetwork
 
     from export.graph import to_onnx
-    from train.resnet import build_resnet
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("exported")
     (folder / "resnet18").mkdir()
-    (folder / "resnet18" / "model.onnx").write_bytes(to_onnx(build_resnet("resnet18").eval(), card))
+    (folder / "resnet18" / "model.onnx").write_bytes(to_onnx(NarrowNetwork().eval(), card))
     return folder
 
 

@@ -7,30 +7,38 @@ from pathlib import Path
 
 import onnx
 import pytest
-import torch
+from int8_network import small
 
 import export.network
 from contract.errors import UserError
 from contract.model_card import ModelCard
 from export.calibrate import OperatingPoint
 from export.card import load_card
+from export.graph import to_onnx
 from export.network import Plan, export_network
 from export.quantize import Gate
 from export.raw_verify import RawComparison
 from export.variants import ATTEMPTS, Attempt
 from train.checkpoint import load_checkpoint, save_checkpoint
-from train.resnet import build_resnet
+from train.resnet import BasicBlock
+
+
+@pytest.fixture(scope="module")
+def trained(card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of one block a stage, its checkpoint and its exported file. Read only."""
+    folder, network = tmp_path_factory.mktemp("trained"), small(BasicBlock, 3)
+    save_checkpoint(folder / "resnet18" / "best.pt", card, {"model": network.state_dict()})
+    (folder / "resnet18" / "model.onnx").write_bytes(to_onnx(network, card))
+    return folder
 
 
 @pytest.fixture
-def plan(exported: Path, card: ModelCard, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """To export the network of ``exported`` again, with another threshold; its graph is not translated anew."""
-    shutil.copytree(exported, tmp_path / "artifacts")
-    torch.manual_seed(0)
-    network = build_resnet("resnet18")
-    save_checkpoint(tmp_path / "artifacts" / "resnet18" / "best.pt", card, {"model": network.state_dict()})
-    graph = onnx.load(exported / "resnet18" / "model.onnx")
+def plan(trained: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """To export the network of ``trained`` again, with another threshold; its graph is not translated anew."""
+    shutil.copytree(trained, tmp_path / "artifacts")
+    graph = onnx.load(trained / "resnet18" / "model.onnx")
     monkeypatch.setattr(export.network, "translate", lambda *_: graph)
+    monkeypatch.setattr(export.network, "build_resnet", lambda *_: small(BasicBlock, 3))
     return Plan(tmp_path / "artifacts", (shards,), None, OperatingPoint("balanced"), False, False)
 
 
