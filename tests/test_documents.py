@@ -1,4 +1,7 @@
-"""The documents' links within the repository lead to files and headings that are there, and CONTRIBUTING to modules."""
+"""The documents' links within the repository lead to files and headings that are there, and CONTRIBUTING to modules.
+
+No document holds a merge that was left open.
+"""
 
 import re
 from pathlib import Path
@@ -11,8 +14,10 @@ DOCUMENTS = sorted(
     for folder in ("", "docs", "train", "shards", "artifacts")
     for path in (ROOT / folder).glob("*.md")
 )
+TEMPLATE = sorted(path.relative_to(ROOT) for path in (ROOT / "docs/report-template").glob("*.md"))
 MODULE = re.compile(r"`((?:[a-z_]+/)?[\w.]+\.(?:py|typ|md))`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+CONFLICT = re.compile(r"^(?:<{7}|>{7}) .*$", re.M)
 
 
 def _anchors(text: str) -> set[str]:
@@ -36,6 +41,11 @@ def _dead(document: Path) -> list[str]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_links_lead_to_what_is_there(document: Path) -> None:
     assert not _dead(ROOT / document)
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *TEMPLATE], ids=str)
+def test_no_merge_was_left_open(document: Path) -> None:
+    assert CONFLICT.findall((ROOT / document).read_text(encoding="utf-8")) == []
 
 
 def test_a_dead_link_is_found(tmp_path: Path) -> None:
