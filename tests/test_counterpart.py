@@ -18,19 +18,24 @@ from contract.model_card import REFIT_LIMIT, ModelCard
 from export.card import card_text, load_card
 from export.graph import translate
 from train.checkpoint import save_checkpoint
-from train.resnet import ResNet, build_resnet
+from train.resnet import BasicBlock, ResNet
+
+
+def shallow(*_: object) -> ResNet:
+    """One block a stage: the smallest network that has all parts."""
+    return ResNet(BasicBlock, (1, 1, 1, 1), 2)
 
 
 def write_checkpoint(folder: Path, card: ModelCard, seed: int) -> None:
     torch.manual_seed(seed)
-    network = build_resnet("resnet18")
+    network = shallow()
     torch.nn.init.normal_(network.fc.weight, std=0.3)
     save_checkpoint(folder / "resnet18" / "best.pt", card, {"model": network.state_dict()})
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _translated_once() -> Iterator[None]:
-    """The two networks of this file are translated once each, as that takes seconds; what is set later is not in it."""
+def _quick_exports() -> Iterator[None]:
+    """The two networks of this file are shallow, and translated once each; what is set later is in no translation."""
     known: dict[bytes, onnx.ModelProto] = {}
 
     def once(network: ResNet, card: ModelCard) -> onnx.ModelProto:
@@ -41,6 +46,7 @@ def _translated_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export.network, "translate", once)
+        patch.setattr(export.network, "build_resnet", shallow)
         yield
 
 
@@ -59,7 +65,7 @@ def refit(alone: ModelCard) -> ModelCard:
 def counterpart(alone: ModelCard, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the exported counterpart. Read only."""
     folder = tmp_path_factory.mktemp("counterpart")
-    write_checkpoint(folder, alone, 1)
+    write_checkpoint(folder, alone, 5)
     run_export(folder, shards, "resnet18", "--no-int8", "--no-raw", "--operating-point", "balanced")
     return folder
 
@@ -147,7 +153,7 @@ def test_neither_a_refit_nor_an_uncalibrated_network_is_a_counterpart(
     export_refit(tmp_path, shards, "--counterpart", str(counterpart), "--no-int8", "--no-raw")
     with pytest.raises(UserError, match=r"--counterpart .*: is a refit itself: it must have learned train alone"):
         export_refit(tmp_path, shards, "--counterpart", str(tmp_path))
-    write_checkpoint(tmp_path / "uncalibrated", alone, 1)
+    write_checkpoint(tmp_path / "uncalibrated", alone, 5)
     export_refit(tmp_path / "uncalibrated", tmp_path / "nowhere")
     with pytest.raises(UserError, match="was exported without its shards: export it anew, with --shards"):
         export_refit(tmp_path, shards, "--counterpart", str(tmp_path / "uncalibrated"))
