@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from contract.errors import UserError
 
@@ -40,6 +40,7 @@ class WorkerPool:
             self._pool.shutdown(cancel_futures=True)
         except BaseException:  # another Ctrl-C: it may not wait for what they are at
             _kill_workers()
+            _end_results(self._pool)
             raise
 
     def map_in_order(self, work: Callable[[Job], Result], jobs: Sequence[Job], chunk: int = 1) -> Iterator[Result]:
@@ -71,6 +72,13 @@ def _kill_workers() -> None:
         worker.kill()
     for worker in workers:
         worker.join()
+
+
+def _end_results(pool: ProcessPoolExecutor) -> None:
+    """Nobody writes results any more: the pool's thread, which may have read half of one, else waits for the rest."""
+    results: Any = pool._result_queue
+    if results is not None:  # not shut down yet
+        results._writer.close()
 
 
 @contextmanager

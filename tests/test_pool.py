@@ -63,6 +63,21 @@ def test_a_second_ctrl_c_does_not_wait_for_what_the_workers_are_at(tmp_path: Pat
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+def test_a_second_ctrl_c_does_not_wait_for_the_rest_of_a_result(tmp_path: Path):
+    body = "import os, signal, time\nfrom multiprocessing.connection import Connection\n\n"
+    body += "from build_shards.pool import map_in_order\n\n\ndef send_half(self, data):\n    "
+    body += "os.write(self.fileno(), data[: len(data) // 2])\n    os.kill(os.getppid(), signal.SIGINT)\n    "
+    body += "time.sleep(120)\n\n\ndef work(job):\n    if not job[0]:\n        Connection._send = send_half\n        "
+    body += "os.kill(os.getppid(), signal.SIGINT)\n        time.sleep(1)\n    else:\n        time.sleep(120)\n\n\n"
+    body += "def main():\n    jobs = [(n, bytes(1 << 20)) for n in range(9)]  # more than a pipe holds\n    "
+    body += "list(map_in_order(work, jobs, 2))\n"
+    (tmp_path / "stopped_midway.py").write_text(body, encoding="utf-8")
+    paths = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]"
+    code = f"{paths}; from contract.command import run_command; run_command('stopped_midway')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 def test_workers_that_cannot_be_started_are_one_line():
     body = "import resource\nfrom build_shards.pool import map_in_order\n"
     body += "resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))\nlist(map_in_order(abs, [0, 1], 2))\n"
