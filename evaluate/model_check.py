@@ -124,3 +124,6 @@ def _check_signature(model: onnx.ModelProto, card: ModelCard, source: str) -> No
         raise UserError(f"{source}: takes {sorted(shapes)}, not {wanted}: not a network of this project")
     if outputs != OUTPUTS + (("box",) if card.variant == "raw" else ()):
         raise UserError(f"{source}: gives {', '.join(outputs)}: not a network of this project")
+    for value in model.graph.output:  # a sequence's elements have no type there
+        if value.type.tensor_type.elem_type != (TensorProto.INT64 if value.name == "box" else TensorProto.FLOAT):
+            raise UserError(f"{source}: its {value.name} is of another type than that of a network of this project")

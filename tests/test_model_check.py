@@ -127,12 +127,17 @@ def test_outputs_of_another_shape_are_refused(card: ModelCard, tmp_path: Path) -
         predictor.predict(np.full((2, 40, 40, 3), 9, np.uint8))
 
 
-@pytest.mark.parametrize("name", ["logits", "probability", "cam"])
-def test_an_output_that_is_one_number_is_refused(name: str, card: ModelCard, tmp_path: Path) -> None:
-    model = tiny(card)
+def _renamed(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """An output is called "whole", so that another node can give what has its name."""
     for node in model.graph.node:
         for names in (node.input, node.output):
             names[:] = ["whole" if one == name else one for one in names]
+    return model
+
+
+@pytest.mark.parametrize("name", ["logits", "probability", "cam"])
+def test_an_output_that_is_one_number_is_refused(name: str, card: ModelCard, tmp_path: Path) -> None:
+    model = _renamed(tiny(card), name)
     model.graph.node.append(helper.make_node("ReduceMean", ["whole"], [name], keepdims=0))
     for value in model.graph.output:
         if value.name == name:
@@ -140,3 +145,17 @@ def test_an_output_that_is_one_number_is_refused(name: str, card: ModelCard, tmp
     predictor = Predictor(write(model, tmp_path / "model.onnx"), "cpu", 1)
     with pytest.raises(UserError, match="its outputs have other shapes"):
         predictor.predict(np.full((2, 40, 40, 3), 9, np.uint8))
+
+
+@pytest.mark.parametrize("name", ["logits", "probability", "cam"])
+def test_an_output_of_text_or_of_a_sequence_is_refused(name: str, card: ModelCard, tmp_path: Path) -> None:
+    text, sequence = _renamed(tiny(card), name), _renamed(tiny(card), name)
+    text.graph.node.append(helper.make_node("Cast", ["whole"], [name], to=TensorProto.STRING))
+    (value,) = (value for value in text.graph.output if value.name == name)
+    value.type.tensor_type.elem_type = TensorProto.STRING
+    sequence.graph.node.append(helper.make_node("SequenceConstruct", ["whole"], [name]))
+    (value,) = (value for value in sequence.graph.output if value.name == name)
+    value.CopyFrom(helper.make_tensor_sequence_value_info(name, TensorProto.FLOAT, None))
+    for model in (text, sequence):
+        with pytest.raises(UserError, match=f"its {name} is of another type"):
+            Predictor(write(model, tmp_path / "model.onnx"), "cpu", 1)
