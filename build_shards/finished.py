@@ -24,7 +24,7 @@ def finished_build(
     left_out = manifest.skipped and not skip_bad
     other = _other_choices(replace(manifest.recipe, target=()), recipe)  # a stain's target is fitted anew
     differing = {
-        f"another recipe ({', '.join(other)})": bool(other),
+        f"another recipe ({'; '.join(other)})": bool(other),
         f"another name ({manifest.dataset!r}, not {dataset.name!r})": manifest.dataset != dataset.name,
         f"another split (by {manifest.split_by}, not {dataset.split_by})": manifest.split_by != dataset.split_by,
         f"all but {manifest.skipped} cells, which --skip-bad left out": left_out,

@@ -127,7 +127,7 @@ def test_shards_do_not_depend_on_workers_and_the_recipe_is_recognised(synthetic_
     assert len(one.recipe.target) == 8
     dataset = read_dataset(synthetic_data)
     assert build(dataset, Recipe(stain="macenko", size=40), tmp_path / "1", 1, force=False) == (one, False)
-    with pytest.raises(UserError, match=r"another recipe \(stain macenko, not reinhard, version 2, not 1\)"):
+    with pytest.raises(UserError, match=r"another recipe \(stain macenko, not reinhard; version 2, not 1\)"):
         build_stained(synthetic_data, tmp_path / "1", "reinhard")
 
 
