@@ -11,6 +11,7 @@ import torch
 from equality import assert_equal
 from torch import nn
 
+import train.cli
 from contract.errors import UserError
 from train.batch_norm import SynchronisedBatchNorm, replace_batch_norm
 from train.checkpoint import load_checkpoint
@@ -42,12 +43,12 @@ def test_variables_that_torchrun_did_not_set_end_in_one_line(
         pytest.fail("joined")
 
 
-def test_two_processes_learn_what_one_does(shards: Path, tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_does(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # 36 samples in batches of 20: halves of 10 and of 8. Half a batch would have other BatchNorm statistics.
     words = ["train", "--shards", shards, "--epochs", 2, "--batch-size", 20, "--lr", 0.02, "--warmup-epochs", 0.5]
     words += ["--device", "cpu", "--no-amp", "--mixup", 0.4, "--blur", 0.5, "--subject-head", 0.5, "--artifacts"]
-    one = subprocess.run([sys.executable, "-m", *map(str, words), tmp_path / "one"], cwd=ROOT, capture_output=True)
-    assert one.returncode == 0, one.stderr
+    monkeypatch.setattr("sys.argv", [*map(str, words), str(tmp_path / "one")])
+    train.cli.main()
     two = two_processes("-m", *words, tmp_path / "two")
     assert two.returncode == 0, two.stderr
     assert two.stdout.count("resnet18 epoch 1/2: train ") == 1  # of the first process alone

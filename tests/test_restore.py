@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 from as_trained import as_trained
+from int8_network import small
 from onnx import numpy_helper
 
 import export.cli
@@ -27,7 +28,7 @@ from train.checkpoint import load_checkpoint, load_weights
 from train.config import Config
 from train.initial import load_initial
 from train.normalise import Normalise
-from train.resnet import ResNet, build_resnet
+from train.resnet import Bottleneck, ResNet, build_resnet
 
 
 @pytest.fixture(scope="module", params=[3, 6], ids=["standardised", "with colours"])
@@ -178,11 +179,9 @@ def test_another_split_recipe_or_variant_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_of_another_network_are_refused(
-    card: ModelCard, manifest: Manifest, shards: Path, tmp_path: Path
-) -> None:
+def test_foreign_weights_are_refused(card: ModelCard, manifest: Manifest, shards: Path, tmp_path: Path) -> None:
     path, says = tmp_path / "model.onnx", card_of_training(card, manifest, 3)
-    path.write_bytes(finish(translate(build_resnet("resnet50").eval(), says), says, "float32"))
+    path.write_bytes(finish(translate(small(Bottleneck, 3), says), says, "float32"))
     with pytest.raises(UserError, match=r"model\.onnx: .* do not fit the network"):
         restore_file(path, (shards,), tmp_path / "out")
 
