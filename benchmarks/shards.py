@@ -79,6 +79,8 @@ def main() -> None:
     import tyro
 
     command = tyro.cli(Bench, description=__doc__)
+    if command.scratch is not None:
+        command.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=command.scratch) as scratch:
         data = command.data or _drawn(Path(scratch) / "synthetic")
         dataset = read_dataset(data)
