@@ -79,7 +79,7 @@ def test_the_split_does_not_depend_on_the_order_of_the_file_system(archive: Path
         return iter(paths)
 
     monkeypatch.setattr(Path, "iterdir", lambda self: shuffled(iterdir(self)))
-    monkeypatch.setattr(Path, "glob", lambda self, pattern: shuffled(glob(self, pattern)))
+    monkeypatch.setattr(Path, "glob", lambda self, pattern, **how: shuffled(glob(self, pattern, **how)))
     assert placement(read_archive(archive, "subject", 0)) == expected
 
 
