@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from train.cli import expectation, main
+from train.history import best_epoch, read_history
 from train.resnet import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +24,17 @@ def test_every_network_has_accuracy_and_time() -> None:
         *_, accuracy, time = (cell.strip() for cell in row.strip("|").split("|"))
         assert re.fullmatch(r"\d\d\.\d %", accuracy), row
         assert re.fullmatch(r"[\d.]+ (min|h)", time), row
+
+
+def test_the_table_is_that_of_the_published_histories() -> None:
+    folder, minutes = ROOT / "docs" / "results" / "course", {}
+    for row in _rows():
+        arch, recipe, accuracy, time = (cell.strip() for cell in row.strip("|").split("|"))
+        history = read_history(folder / f"history_{arch}.csv")
+        minutes[arch] = sum(epoch.seconds for epoch in history) / 60
+        minutes[arch] += sum(minutes[name] for name in re.findall(r"from (\w+)'s weights", recipe))
+        assert accuracy == f"{100 * best_epoch(history).valid_accuracy:.1f} %"
+        assert time == f"{minutes[arch]:.0f} min"
 
 
 def test_the_help_of_training_shows_the_table(
