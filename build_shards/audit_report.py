@@ -12,6 +12,7 @@ from rich.table import Table
 from build_shards.audit import OUTLIER, Audit, Twin
 from build_shards.audit_figure import draw_twins
 from build_shards.dataset import Dataset
+from contract.counted import counted
 from contract.publish import publish_bytes, publish_text
 from contract.record import to_json
 
@@ -25,7 +26,8 @@ def write_audit(audit: Audit, dataset: Dataset, folder: Path) -> None:
     files = {cell.source: cell.file for cell in dataset.cells}
     shown = telling(audit)
     publish_text(folder / "twins.csv", table.getvalue())
-    publish_bytes(folder / "twins.png", draw_twins(shown, files, f"{audit.dataset}: {len(audit.twins)} twins"))
+    title = f"{audit.dataset}: {counted(len(audit.twins), 'twin')}"
+    publish_bytes(folder / "twins.png", draw_twins(shown, files, title))
     publish_text(folder / "audit.json", to_json(audit))
 
 
@@ -55,7 +57,7 @@ def print_audit(audit: Audit) -> None:
             console.print(f"{split.twins_in_train} of the {split.cells} images of {split.name} have a twin in train")
     kinds = Counter(outlier.kind for outlier in audit.outliers)
     console.print(
-        f"{len(audit.twins)} twins (two images of one cell): {identical} identical files, "
+        f"{counted(len(audit.twins), 'twin')} (two images of one cell): {counted(identical, 'identical file')}, "
         f"{len(audit.twins) - identical} near-identical; {audit.label_conflicts} of them with two labels"
     )
     console.print(

@@ -14,6 +14,7 @@ from build_shards.shards import build
 from build_shards.split import SplitChoice, describe, find_people, split_dataset
 from build_shards.synthetic import write_synthetic
 from build_shards.verify import verify, verify_sources
+from contract.counted import counted
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.recipe import Recipe
@@ -211,14 +212,16 @@ def _summary(manifest: Manifest, folder: Path, built: bool) -> str:
     for split in manifest.splits:
         counts = [sum(s.class_counts[label] for s in manifest.shards if s.split == split.name) for label in (0, 1)]
         classes = f"{counts[0]} normal, {counts[1]} blast" if split.labelled else "labels unknown"
-        people = f", {split.subjects} subjects ({split.shared_subjects} also in train)" if split.subjects else ""
-        lines.append(f"  {split.name}: {split.samples} cells ({classes}){people if split.name != 'train' else ''}")
+        people = ""
+        if split.subjects and split.name != "train":
+            people = f", {counted(split.subjects, 'subject')} ({split.shared_subjects} also in train)"
+        lines.append(f"  {split.name}: {counted(split.samples, 'cell')} ({classes}){people}")
     if manifest.skipped:
-        lines.append(f"  {manifest.skipped} cells could not be read and were left out: see {folder / 'skipped.csv'}")
+        lines.append(f"  {counted(manifest.skipped, 'faulty cell')} left out: see {folder / 'skipped.csv'}")
     if manifest.unnormalised:
-        lines.append(f"  {len(manifest.unnormalised)} cells kept their colours: their stain cannot be told")
+        cells = counted(len(manifest.unnormalised), "cell")
+        lines.append(f"  {cells} with colours unchanged: the stain cannot be told")
     if manifest.shrunk:
-        lines.append(
-            f"  {manifest.shrunk} cells were larger than the {manifest.recipe.window} px window and shrunk to fit"
-        )
+        cells = counted(manifest.shrunk, "cell")
+        lines.append(f"  {cells} larger than the {manifest.recipe.window} px window, shrunk to fit")
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from contract.command import printable
+from contract.counted import counted
 from contract.errors import UserError
 from evaluate.cell_image import SUFFIXES, read_cell
 from evaluate.classify import Classified, Networks, Opinion, classify
@@ -114,7 +115,7 @@ def _table(found: dict[Path, Classified], networks: Networks, opened: float) -> 
         title=escape(printable(title)),
         title_justify="left",
         show_lines=True,
-        caption=f"{first.provider}, {len(networks.predictors)} network(s) opened in {opened:.1f} s. "
+        caption=f"{first.provider}, {counted(len(networks.predictors), 'network')} opened in {opened:.1f} s. "
         "Research and teaching; not a medical device.",
         caption_justify="left",
     )

@@ -6,6 +6,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.counted import counted
 from contract.errors import UserError
 from contract.publish import publish_bytes
 from evaluate.paper import Paper, handin_stem, paper
@@ -47,7 +48,7 @@ def handin(command: Handin) -> Path:
         print(f"missing: {line}")
     if missing and not command.incomplete:
         raise UserError(
-            f"nothing was written: {len(missing)} thing(s) missing, listed above (--incomplete writes anyway)"
+            f"nothing was written: {counted(len(missing), 'thing')} missing, listed above (--incomplete writes anyway)"
         )
     source = source_files(ROOT)
     report = paper(Paper(command.student_id, command.name, command.words, command.artifacts, command.fonts))

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import torch
 
+from contract.counted import counted
 from contract.model_card import ModelCard
 from export.calibrate import score
 from export.graph import finish, fold_batch_norm
@@ -45,7 +46,7 @@ def make_float32(source: Source) -> tuple[Made, Source]:
     said = (
         f"{len(data) / 1e6:.1f} MB, {card.recipe.size} px; against torch float64 on {found.images} images: "
         f"logits within {found.logit_error:.1e}, probability within {found.probability_error:.1e}, "
-        f"decisions identical ({found.ties} ties)"
+        f"decisions identical ({counted(found.ties, 'tie')})"
     )
     if cells is not None:
         said += (

@@ -63,7 +63,7 @@ def test_twins_in_train_false_twins_and_outliers_are_told_in_words(capsys: pytes
     text = " ".join(said(audit_of(twin("1", 1.0), twin("2", 0.9), twin("3", 0.9)), capsys))
     assert "12 of the 40 images of test have a twin in train" in text
     assert "images of train have" not in text
-    assert "3 twins (two images of one cell): 1 identical files, 2 near-identical; 5 of them with two labels" in text
+    assert "3 twins (two images of one cell): 1 identical file, 2 near-identical; 5 of them with two labels" in text
     assert "of 300 pairs with one side mirrored 2 pass as twins (highest correlation 0.812, twins are 0.86" in text
     assert "outliers: 3 in size, 1 in stain (robust z above 3.5)" in text
     assert "one person: A = B" in text

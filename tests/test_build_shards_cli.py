@@ -63,7 +63,7 @@ def test_format_and_quality_reach_the_manifest(write_course, tmp_path: Path, mon
 def test_shrunk_cells_are_in_the_summary(synthetic_data: Path, tmp_path: Path, monkeypatch, capsys):
     flags = ("--size", 33, "--window", 33, "--workers", 1, "--split", "given")
     assert run_here(monkeypatch, "build", "--data", synthetic_data, "--shards", tmp_path / "s", *flags) == 0
-    assert "60 cells were larger than the 33 px window" in capsys.readouterr().out
+    assert "60 cells larger than the 33 px window, shrunk to fit" in capsys.readouterr().out
 
 
 def write_archive(folder: Path, write_image) -> Path:
@@ -165,9 +165,15 @@ def test_the_summary_counts_each_class_and_what_was_changed_or_left_out(manifest
     assert normal != blast
     assert lines[3:] == [
         "  test: 12 cells (labels unknown)",
-        "  2 cells could not be read and were left out: see s/skipped.csv",
-        "  3 cells kept their colours: their stain cannot be told",
-        f"  4 cells were larger than the {manifest.recipe.window} px window and shrunk to fit",
+        "  2 faulty cells left out: see s/skipped.csv",
+        "  3 cells with colours unchanged: the stain cannot be told",
+        f"  4 cells larger than the {manifest.recipe.window} px window, shrunk to fit",
+    ]
+    single = _summary(replace(seen, skipped=1, unnormalised=("a",), shrunk=1), Path("s"), built=True).splitlines()[4:]
+    assert [line.split()[:3] for line in single] == [
+        ["1", "faulty", "cell"],
+        ["1", "cell", "with"],
+        ["1", "cell", "larger"],
     ]
 
 

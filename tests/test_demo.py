@@ -171,7 +171,7 @@ def test_each_opinion_stands_below_its_network(classified: tuple[Classified, Net
     assert lines[3][-1] == "no"
     words = " ".join(text.split())
     assert "verdict and probability of ALL; networks trained on some cells" in words
-    assert "CPUExecutionProvider, 2 network(s) opened in 2.5 s" in words
+    assert "CPUExecutionProvider, 2 networks opened in 2.5 s" in words
 
 
 def test_each_map_has_its_network_s_verdict_cell_and_evidence(

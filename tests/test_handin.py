@@ -63,7 +63,7 @@ def test_everything_missing_is_listed_and_nothing_is_written(
         path.unlink()
     (command.artifacts / "resnet50" / "model.onnx").write_bytes(b"")
     (command.words / "introduction.md").write_text("<!-- only the hint -->\n")
-    with pytest.raises(UserError, match=r"nothing was written: 8 thing\(s\) missing"):
+    with pytest.raises(UserError, match=r"nothing was written: 8 things missing"):
         handin(command)
     listed = capsys.readouterr().out
     for path in [*gone, command.artifacts / "resnet50" / "model.onnx", command.words / "introduction.md"]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from contract.counted import counted
 from contract.errors import UserError
 from train.bfloat16 import remark
 from train.config import Config
@@ -45,7 +46,7 @@ def train(config: Config, processes: Processes | None = None) -> Path:
         if start(run):
             train_epochs(run)
         else:
-            run.tell(f"already trained for {len(run.history)} epochs in {run.folder}; --force trains anew")
+            run.tell(f"already trained for {counted(len(run.history), 'epoch')} in {run.folder}; --force trains anew")
             tell_end(run)
     return run.folder
 
