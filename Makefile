@@ -29,6 +29,7 @@ SETUP_DEV := .venv/.installed-dev
 NETWORKS := resnet18 resnet50 resnet152
 SYNTHETIC := artifacts/synthetic
 COMMON = $(FLAGS) $(if $(FORCE),--force)
+RUNTIME = $(if $(DEVICE),--device $(DEVICE)) $(if $(WORKERS),--workers $(WORKERS))
 one = $(shell test -e "$(1)" && echo one)
 several = $(if $(call one,$(1)),"$(1)",$(1))
 
@@ -51,8 +52,8 @@ shards: $(SETUP)  ## build shards: make shards DATA=folder (SPLIT=given for the 
 	  $(if $(NAME),--name "$(NAME)") $(if $(SPLIT),--split $(SPLIT)) $(if $(SIZE),--size $(SIZE)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(COMMON)
 
-verify: $(SETUP)  ## check shards against their manifest, hash by hash
-	$(PY) -m build_shards verify "$(SHARDS)"
+verify: $(SETUP)  ## check shards against their manifest, hash by hash (DATA=folder: also against the images they were made of)
+	$(PY) -m build_shards verify "$(SHARDS)" $(if $(DATA),--data "$(DATA)") $(if $(WORKERS),--workers $(WORKERS)) $(FLAGS)
 
 audit: $(SETUP)  ## find twins and leaks before trusting a split: make audit DATA=folder
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make audit DATA=folder (a dataset's folder)" >&2; exit 2; }
@@ -90,7 +91,7 @@ define run_export
 endef
 
 evaluate: $(SETUP)  ## score every exported network, write Kaggle CSVs (python evaluate/run.py)
-	$(PY) evaluate/run.py --shards $(call several,$(SHARDS)) --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
+	$(PY) evaluate/run.py --shards $(call several,$(SHARDS)) --artifacts "$(ARTIFACTS)" $(RUNTIME) $(FLAGS)
 
 # What the course's results have of their own: the px of its shards, and of each network its flags (none: the defaults) and the
 # network whose weights it starts from (none: from scratch). train/expected.md says the same in its table (a test compares them).
@@ -147,7 +148,7 @@ define unseen_course
 endef
 
 answers: $(SETUP)  ## CSVs of test splits alone, of networks that learned valid too (make train FLAGS=--refit)
-	$(PY) -m evaluate answers --shards $(call several,$(SHARDS)) --artifacts "$(ARTIFACTS)" $(if $(DEVICE),--device $(DEVICE)) $(FLAGS)
+	$(PY) -m evaluate answers --shards $(call several,$(SHARDS)) --artifacts "$(ARTIFACTS)" $(RUNTIME) $(FLAGS)
 
 publish: $(SETUP)  ## copy the report's CSVs, histories and figures to docs/results/course
 	$(PY) -m evaluate publish --artifacts "$(ARTIFACTS)" --out "$(COURSE)" $(FLAGS)
@@ -156,11 +157,11 @@ DRAWN := $(SYNTHETIC)/data/synthetic/valid
 DEMO_SHARDS = $(if $(call one,$(SHARDS)),--shards "$(SHARDS)",$(foreach s,$(SHARDS),--shards "$(s)"))
 demo: $(SETUP) $(if $(IMAGES),,$(SYNTHETIC)/data/train.csv)  ## classify raw images: make demo IMAGES="a.bmp folder" (unset: two drawn cells)
 	@test -n "$(IMAGES)" || echo 'IMAGES is not set: two drawn cells, which prove nothing; real ones: make demo IMAGES="a.bmp folder"'
-	$(PY) -m evaluate demo --artifacts "$(ARTIFACTS)" $(DEMO_SHARDS) $(if $(DEVICE),--device $(DEVICE)) $(FLAGS) \
+	$(PY) -m evaluate demo --artifacts "$(ARTIFACTS)" $(DEMO_SHARDS) $(RUNTIME) $(FLAGS) \
 	  $(or $(call several,$(IMAGES)),$(DRAWN)/0.bmp $(DRAWN)/1.bmp)
 
 demo-web: $(SETUP)  ## the demo as a web page of this machine alone: drop cells, read verdicts (PORT=8765, INT8=1)
-	$(PY) -m evaluate web --artifacts "$(ARTIFACTS)" $(DEMO_SHARDS) $(if $(DEVICE),--device $(DEVICE)) $(if $(PORT),--port $(PORT)) \
+	$(PY) -m evaluate web --artifacts "$(ARTIFACTS)" $(DEMO_SHARDS) $(RUNTIME) $(if $(PORT),--port $(PORT)) \
 	  $(if $(INT8),--int8) $(FLAGS)
 
 WORDS ?= docs/report

@@ -26,10 +26,11 @@ TAKEN = {
     "preview": {"--size"},
     "train": {"--epochs", "--seed", "--workers", "--device", "--threads"},
     "baseline": {"--seed"},
-    "evaluate": {"--device"},
-    "answers": {"--device"},
-    "demo": {"--device"},
-    "demo-web": {"--device", "--port"},
+    "verify": {"--workers"},
+    "evaluate": {"--device", "--workers"},
+    "answers": {"--device", "--workers"},
+    "demo": {"--device", "--workers"},
+    "demo-web": {"--device", "--workers", "--port"},
     "handin": {"--name"},
 }
 
@@ -104,8 +105,11 @@ def test_a_folder_with_blanks_in_its_name_stays_one_word(tmp_path: Path, target:
     assert blanks
     assert all(word.startswith(parts) for word in blanks), "and nothing else holds one"
     assert str(tmp_path / "my") not in words
-    if target in ("demo", "verify"):
-        assert words[-1] == str(image if target == "demo" else shards)
+    if target == "demo":
+        assert words[-1] == str(image)
+    if target == "verify":
+        assert after(words, "verify")[:1] == [str(shards)]
+        assert "--data" in words, "a folder of data is compared with, and not passed over"
 
 
 @pytest.mark.parametrize("target", ["baseline", "export", "evaluate", "demo", "demo-web"])
