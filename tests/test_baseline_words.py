@@ -47,6 +47,7 @@ def test_ids_are_called_people_only_where_it_is_known_who_is_one_person(split_by
     head, *lines = summary(record)
     assert head == f"cells, split by {split_by}: baseline on valid, n = 40"
     assert lines == in_words(SCORES, who)
+    assert lines[-1].split(":")[0] == ("  worst identity" if split_by == "identity" else "  worst subject id")
 
 
 def test_of_people_as_bad_the_one_of_more_cells_comes_first() -> None:

@@ -165,8 +165,8 @@ def in_words(scores: Scores, who: str) -> list[str]:
         for name, found in (("accuracy", drawn.accuracy), ("weighted F1", drawn.f1_weighted), ("AUROC", drawn.auroc)):
             lines.append(f"  {name}: {_interval(found)} when the {drawn.people} {who} are drawn anew")
     if scores.identities:
-        worst = scores.identities[0]
-        lines.append(f"  worst identity: {worst.identity}, {worst.correct} of {worst.n} right")
+        worst, called = scores.identities[0], "identity" if who == "people" else "subject id"
+        lines.append(f"  worst {called}: {worst.identity}, {worst.correct} of {worst.n} right")
     return lines
 
 
