@@ -40,7 +40,7 @@ synthetic: $(SYNTHETIC)/report/metrics.json  ## (default) the whole line on synt
 	  { echo "$(SYNTHETIC): of another version of the code? make clean, then make" >&2; exit 2; }
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 17
 	@printf '\nNames may hold blanks. SHARDS and IMAGES: one folder or image, if there is one of the whole name, else a list parted by blanks.\n'
 	@echo; cat train/expected.md
 

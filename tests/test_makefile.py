@@ -19,6 +19,7 @@ def test_help_lists_every_public_target_with_one_line() -> None:
     promised = {"synthetic", "setup", "shards", "train", "export", "evaluate", "demo", "test", "help", "clean"}
     assert promised <= listed.keys()
     assert all(len(text) > 10 for text in listed.values())
+    assert len({line.index(listed[line.split()[0]]) for line in targets.splitlines()}) == 1, "in one column"
 
 
 @pytest.mark.parametrize(
