@@ -47,6 +47,7 @@ def test_the_help_of_training_shows_the_table(
     shown = " ".join(capsys.readouterr().out.split())
     for row in _rows():
         assert " ".join(row.split()) in shown
+    assert "python -m train baseline" in shown, "which the list of options cannot name"
 
 
 def test_the_help_of_make_shows_the_table() -> None:

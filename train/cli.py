@@ -22,10 +22,13 @@ from train.resume import LAST
 from train.run_record import NAME as RUN_RECORD
 from train.run_record import command_of, source_digest_of
 
+BASELINE = "`python -m train baseline` trains the classical baseline, whose options its own --help lists."
+
 
 def main() -> None:
     """Train the network (or all three), then draw the comparison of all that are trained."""
-    config = tyro.cli(Config, prog="python -m train", description=f"{Config.__doc__}\n\n{expectation()}")
+    about = f"{Config.__doc__}\n\n{BASELINE}\n\n{expectation()}"
+    config = tyro.cli(Config, prog="python -m train", description=about)
     keep_freed_memory()
     with joined_processes() as processes:
         try:
