@@ -11,6 +11,7 @@ from train.augment import Augment
 from train.draws import Draws
 from train.focus import change_focus
 from train.jpeg import compress
+from train.mix import mix
 from train.normalise import Normalise
 from train.stain_jitter import jitter_stain
 
@@ -60,3 +61,13 @@ def test_with_nothing_on_it_is_what_validation_sees_to_the_bit(chosen: tuple[boo
     images[:, 15:20, :, 1] = 0  # pixels without one of the colours are the cell's all the same
     normalise = Normalise((160.5, 120.25, 180.0), (30.5, 41.0, 22.25), *chosen)
     assert torch.equal(OFF(images, normalise, Draws(0, 0, len(images))), normalise(images))
+
+
+def test_no_two_purposes_draw_from_one_stream(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of one stream, cells that are turned far would be enlarged as well, say.
+    purposes: list[str] = []
+    stream = Draws._generator
+    monkeypatch.setattr(Draws, "_generator", lambda self, purpose: purposes.append(purpose) or stream(self, purpose))
+    everything = Augment(True, 0.5, 0.1, 0.1, 0.2, 0.1, 0.4, 1.0, 0.4, 0.5, 2, 0.5)
+    mix(run(everything, images), torch.zeros(len(images), 2), 1.0, 1.0, Draws(0, 0, len(images)))
+    assert len(purposes) == len(set(purposes)) == 17
