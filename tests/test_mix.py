@@ -112,3 +112,21 @@ def test_where_both_are_on_the_coin_says_which_images_are_pasted_into_and_which_
             assert values <= {i + 1.0, (i ^ 1) + 1.0}
         elif not cut[i ^ 1]:  # else what was pasted into the partner is blended in
             assert len(values) == 1
+
+
+def test_cutmix_labels_by_cell_pixels_where_cells_lie_apart() -> None:
+    x, targets = batch()
+    x[::2, :, :, :10] = 0  # every other cell is smaller than its partner and lies further right
+    found, mixed = mix(x, targets, 0.0, 1.0, Draws(0, 0, 64))
+    for i in range(64):
+        own, theirs = ((found[i, 0] == value + 1).sum().item() for value in (i, i ^ 1))
+        assert mixed[i, i ^ 1].item() == pytest.approx(theirs / (own + theirs), abs=1e-5)
+
+
+def test_cutmix_pastes_anywhere_and_not_along_a_diagonal() -> None:
+    x = torch.arange(1.0, 513).view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+    pasted = mix(x, torch.ones(512, 2), 0.0, 1.0, Draws(0, 0, 512))[0][:, 0] != x[:, 0]
+    pasted = pasted[pasted.flatten(1).any(dim=1)].double()
+    down, right = ((pasted.sum(axis) @ torch.arange(32.0).double()) / pasted.sum((1, 2)) for axis in (2, 1))
+    assert torch.corrcoef(torch.stack([down, right]))[0, 1].abs() < 0.15
+    assert min(down.std(), right.std()) > 3
