@@ -49,7 +49,7 @@ def test_colours_are_those_of_cell_pixels_alone() -> None:
     assert [disc[f"sd_{c}"] for c in "rgb"] == pytest.approx([0, 0, 0], abs=1e-9)
     density = -np.log(np.array([120, 60, 150]) / 255).mean()
     assert [disc[f"density_{p}"] for p in ("p5", "p50", "p95")] == pytest.approx([density] * 3)
-    assert disc["entropy"] == 0
+    assert (disc["entropy"], disc["dark_share"]) == (0, 0)
 
 
 def test_a_dark_half_is_half_the_cell() -> None:
@@ -113,3 +113,20 @@ def test_pixels_without_one_of_the_colours_are_the_cell_s() -> None:
     whole = _measured(image)["area"]
     image[:56, :, 1] = 0
     assert _measured(image)["area"] == whole
+
+
+def test_percentiles_are_those_of_a_cell_of_a_hundred_densities() -> None:
+    image = np.zeros((30, 30, 3), np.uint8)
+    image[10:20, 10:20] = np.arange(101, 201).reshape(10, 10, 1)
+    found = _measured(image)
+    densities = -np.log(np.arange(101, 201) / 255)
+    wanted = np.percentile(densities, (5, 50, 95))
+    assert [found[f"density_{p}"] for p in ("p5", "p50", "p95")] == pytest.approx(wanted)
+    assert found["entropy"] == pytest.approx(np.log2(100))
+
+
+def test_entropy_is_that_of_whole_grey_values() -> None:
+    image = np.zeros((30, 30, 3), np.uint8)
+    image[10:20, 10:20] = 100
+    image[10:15, 10:20, 0] = 101  # a third of a level brighter
+    assert _measured(image)["entropy"] == 0
