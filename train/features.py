@@ -57,8 +57,7 @@ def _shape(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
     (region,) = regionprops(np.pad(mask, 1).astype(np.uint8))
     perimeter = float(region.perimeter_crofton)
     area = float(region.area)
-    solidity = float(region.solidity) if min(region.image.shape) > 2 else 1.0  # a line has no hull
-    return area, 4 * np.pi * area / max(perimeter, 1.0) ** 2, solidity, float(region.eccentricity)
+    return area, 4 * np.pi * area / max(perimeter, 1.0) ** 2, float(region.solidity), float(region.eccentricity)
 
 
 def _sharpness(image: Image, mask: NDArray[np.bool_]) -> float:
