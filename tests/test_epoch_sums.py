@@ -22,10 +22,11 @@ pytestmark = pytest.mark.usefixtures("small_networks")
 
 def test_the_train_loss_of_an_epoch_is_the_mean_over_its_samples(shards: Path, tmp_path: Path) -> None:
     run = Run(config_of(shards, tmp_path))
-    phase = replace(run.new_phase(1), seconds=1.0)
+    phase = replace(run.new_phase(1), seconds=2.0)
     phase.losses[:] = torch.tensor([1.0, 2.0])  # of 20 samples and of 16
     row = train.loop.row_of(run, phase, Scores(0.5, 0.5, 0.5, 0.5))
     assert row.train_loss == pytest.approx((20 * 1.0 + 16 * 2.0) / 36)
+    assert (row.seconds, row.images_per_second) == (2, 18)
 
 
 def test_losses_of_uneven_parts_have_the_mean_of_the_whole_batch(shards: Path, tmp_path: Path) -> None:
