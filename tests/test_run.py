@@ -81,6 +81,17 @@ def test_the_seed_decides_the_weights_to_start_from(shards: Path, tmp_path: Path
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize("sampling", ["plain", "class"])
+def test_the_seed_decides_the_order_and_the_random_numbers(
+    sampling: Literal["plain", "class"], shards: Path, tmp_path: Path
+) -> None:
+    run, other = (Run(config_of(shards, tmp_path, seed=seed, sampling=sampling)) for seed in (0, 1))
+    orders = [[key for batch in r.train_batches(r.new_phase(1)) for key in batch.keys] for r in (run, other)]
+    assert orders[0] != orders[1]
+    assert not torch.equal(*(r.draws(r.new_phase(1)).uniform("turn") for r in (run, other)))
+    assert [r.card().seed for r in (run, other)] == [0, 1]
+
+
 def test_without_a_time_between_checkpoints_none_is_due_inside_an_epoch(shards: Path, tmp_path: Path) -> None:
     run = Run(config_of(shards, tmp_path, checkpoint_every=0.0))
     run.saved_at -= 1e9
