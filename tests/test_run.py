@@ -92,6 +92,18 @@ def test_the_seed_decides_the_order_and_the_random_numbers(
     assert [r.card().seed for r in (run, other)] == [0, 1]
 
 
+@pytest.mark.parametrize("cache", ["ram", "device"])
+def test_with_a_cache_a_run_trains_and_validates_on_the_same_batches(
+    cache: Literal["ram", "device"], shards: Path, tmp_path: Path
+) -> None:
+    plain, cached = (Run(config_of(shards, tmp_path, cache=kind)) for kind in ("none", cache))
+    for _ in range(2):  # filled, and read
+        for batches_of in (lambda run: run.train_batches(run.new_phase(1)), Run.valid_batches):
+            for wanted, found in zip(batches_of(plain), batches_of(cached), strict=True):
+                assert torch.equal(wanted.images, found.images)
+                assert torch.equal(wanted.labels, found.labels)
+
+
 def test_without_a_time_between_checkpoints_none_is_due_inside_an_epoch(shards: Path, tmp_path: Path) -> None:
     run = Run(config_of(shards, tmp_path, checkpoint_every=0.0))
     run.saved_at -= 1e9
