@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 from export_command import run_export
 
+import export.cli
 from contract.errors import UserError
 from contract.model_card import ModelCard
+from export.calibrate import OperatingPoint
+from export.network import Plan
 from train.checkpoint import save_checkpoint
 
 
@@ -30,3 +33,21 @@ def test_checkpoint_without_its_weights_is_refused(
     save_checkpoint(tmp_path / "resnet18" / "best.pt", card, state)
     with pytest.raises(UserError, match=r"best\.pt"):
         run_export(tmp_path, shards, "resnet18")
+
+
+def test_every_flag_reaches_the_export_of_the_networks_that_are_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[tuple[str, Plan]] = []
+    monkeypatch.setattr(export.cli, "export_network", lambda *asked: plans.append(asked))
+    shards, raw, other = (tmp_path / name for name in ("shards", "raw images", "other"))
+    run_export(tmp_path, shards, "resnet50", "--no-int8", "--data", str(raw), "--counterpart", str(other))
+    for arch in ("resnet18", "resnet50", "resnet152"):
+        (tmp_path / arch).mkdir()
+    for arch in ("resnet18", "resnet152"):
+        (tmp_path / arch / "best.pt").touch()
+    run_export(tmp_path, shards, "all", "--no-raw", "--operating-point", "balanced")
+    default, balanced = OperatingPoint("default 0.5"), OperatingPoint("balanced")
+    both = Plan(tmp_path, (shards,), None, balanced, int8=True, raw=False)
+    one = Plan(tmp_path, (shards,), raw, default, int8=False, raw=True, counterpart=other)
+    assert plans == [("resnet50", one), ("resnet18", both), ("resnet152", both)]
