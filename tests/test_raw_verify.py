@@ -60,9 +60,9 @@ def test_a_raw_file_that_says_nothing_of_a_cell_does_not_pass(compare: Compare) 
     assert (found.passed, found.within, found.largest) == (False, 11 / 12, np.inf)
 
 
-def test_a_raw_file_two_hundredths_off_does_not_pass(compare: Compare) -> None:
-    assert compare(lambda _: 0.209, lambda _: 0.2).passed
-    assert not compare(lambda _: 0.22, lambda _: 0.2).passed
+def test_a_raw_file_more_than_a_hundredth_off_does_not_pass(compare: Compare) -> None:
+    assert compare(lambda _: 0.2099, lambda _: 0.2).passed
+    assert not compare(lambda _: 0.2101, lambda _: 0.2).passed
 
 
 def test_a_raw_file_that_decides_otherwise_at_the_card_s_threshold_does_not_pass(compare: Compare) -> None:
