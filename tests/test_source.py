@@ -61,12 +61,18 @@ def test_the_int8_card_has_the_scores_of_the_int8_file(card: ModelCard, monkeypa
     monkeypatch.setattr(variants, "logits_of", lambda *_: int8)
     made = variants.make_int8(Source(card, None, None, cells, float32))  # type: ignore[arg-type]
     assert made.data is not None
+    assert "against float32 on valid, n = 200: accuracy -0.50 points" in made.said
     stated = ModelCard.from_json(made.data.decode())
     assert stated.metrics["valid_accuracy"] == 0.995
     assert stated.metrics["valid_loss"] == score(int8, labels, 1.0, 0.5).metrics["valid_loss"]
     moved = np.abs(probabilities(int8, 1.0) - probabilities(float32, 1.0))
     assert stated.verification["mean_probability_error"] == moved.mean()
     assert stated.verification["largest_probability_error"] == moved.max()
+    refit = replace(card, training=card.training | {"refit": True}, metrics={"valid_accuracy": 0.9})
+    made = variants.make_int8(Source(refit, None, None, cells, float32))  # type: ignore[arg-type]
+    assert made.data is not None
+    assert "against float32 on valid, which is learned, n = 200: accuracy -0.50 points" in made.said
+    assert ModelCard.from_json(made.data.decode()).metrics == {"valid_accuracy": 0.9}
 
 
 def test_int8_ranges_are_measured_on_cells_of_train(
