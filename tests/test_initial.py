@@ -17,6 +17,7 @@ from contract.publish import file_sha256
 from contract.recipe import Recipe
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.loop import train
+from train.resume import start
 from train.run import Run
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -63,6 +64,9 @@ def test_same_start_is_the_same_run_and_another_start_another(
     train(replace(config, initial=moved, resume=True))  # the content counts, not the path: nothing differs
     with pytest.raises(UserError, match=r"these differ: initial epoch . at 36 px, SHA-256 .* -> ; --force"):
         train(replace(config, initial=None, resume=True))
+    capsys.readouterr()
+    assert start(Run(replace(config, initial=moved, resume=True, cycles=2)))
+    assert "starts from" not in capsys.readouterr().out  # it goes on
 
 
 def test_weights_that_may_have_seen_other_cells_are_refused(smaller: Path, shards: Path, tmp_path: Path) -> None:
