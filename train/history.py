@@ -68,10 +68,11 @@ def finished(history: list[Epoch], config: Config) -> bool:
 def not_bettered(history: list[Epoch], config: Config) -> Epoch | None:
     """The best epoch where patience ends the run, as so many after it were no better; ``None`` where it goes on.
 
-    Only the epochs of the cycle count that the next one belongs to: after a warm restart all are worse for a while.
+    Only the epochs of the cycle count that the next one belongs to: after a warm restart all are worse for a while. At
+    the end of a cycle, and so of the run, there are none.
     """
     rows = history[cycle_of(config, len(history) + 1).before :]
-    if not config.patience or not rows or len(history) >= all_epochs(config):
+    if not config.patience or not rows:
         return None
     best = best_epoch(rows)
     return best if len(history) - best.epoch >= config.patience else None
