@@ -1,10 +1,11 @@
-"""Candidates for twins: pairs of descriptors that correlate, turned or mirrored; and what no verification passes."""
+"""Twins: candidates, turned or mirrored; what no verification passes; how many pairs would be alike by chance."""
 
+import cv2
 import numpy as np
 import pytest
 
 from build_shards.synthetic import draw_cell
-from build_shards.twins import _correlation, _detail, candidates, describe
+from build_shards.twins import CANDIDATE, Chance, _chance, _correlation, _detail, candidates, describe
 
 
 @pytest.fixture
@@ -61,3 +62,28 @@ def test_masks_that_hardly_overlap_are_not_compared(texture_and_mask: tuple[np.n
     left[:, 51:] = 0
     unmoved = np.eye(2, 3, dtype=np.float32)
     assert _correlation(texture * right, right, texture * left, left, unmoved) == -1
+
+
+@pytest.mark.parametrize(("degrees", "compared"), [(11, True), (-11, True), (13, False), (-13, False)])
+def test_cells_that_are_turned_by_more_than_twelve_degrees_are_not_compared(
+    texture_and_mask: tuple[np.ndarray, np.ndarray], degrees: float, compared: bool
+) -> None:
+    warp = cv2.getRotationMatrix2D((48, 48), degrees, 1).astype(np.float32)
+    assert (_correlation(*texture_and_mask, *texture_and_mask, warp) > -1) == compared
+
+
+def test_chance_is_fitted_to_the_fifty_most_alike_of_the_mirrored_pairs() -> None:
+    z = 0.5 + 0.01 * np.random.default_rng(0).permutation(100)  # the fifty highest: 1.00 to 1.49
+    chance = _chance(np.tanh(z).tolist(), 4950)
+    assert (chance.pairs, chance.count) == (4950, 50)
+    assert chance.mirrored_twins == 20  # a twin's 0.86 is 1.293
+    assert (chance.highest, chance.start, chance.scale) == pytest.approx((np.tanh(1.49), 1, 0.245))
+
+
+def test_chance_is_that_of_the_archives_cells_where_mirrored_pairs_are_few_or_hardly_differ() -> None:
+    few = _chance([0.9, 0.6], 10)
+    assert (few.mirrored_twins, few.highest, few.count, few.scale) == (1, 0.9, 2, 0.11)
+    assert few.start == pytest.approx(np.arctanh(CANDIDATE))
+    assert _chance([], 10) == Chance(10, 0, 0.0, float(np.arctanh(CANDIDATE)), 1, 0.11)
+    assert _chance([-1.0], 10).highest == 0  # of a pair that does not align
+    assert _chance([0.7] * 20, 10).scale == 0.08  # a steeper tail would call any pair sure
