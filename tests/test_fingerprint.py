@@ -49,3 +49,21 @@ def test_an_images_longer_side_sets_the_scale(tmp_path: Path, shape: tuple[int, 
 def test_a_cell_too_small_to_lose_its_edge_keeps_it(tmp_path: Path) -> None:
     assert np.count_nonzero(of_cell(tmp_path, slice(100, 140), slice(100, 140)).patch) == 100  # 6 by 6 without it
     assert np.count_nonzero(of_cell(tmp_path, slice(100, 148), slice(100, 148)).patch) == 64  # 8 by 8 without it
+
+
+def test_a_cell_at_the_edge_of_its_image_loses_its_edge_there_too(tmp_path: Path) -> None:
+    rows, columns = np.nonzero(of_cell(tmp_path, slice(0, 200), slice(0, 320)).patch)
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (46, 76)
+
+
+def test_a_pixel_that_is_half_covered_is_as_bright_as_the_cell_in_it(tmp_path: Path) -> None:
+    patch = of_cell(tmp_path, slice(102, 142), slice(102, 142)).patch  # 9 by 9, and half a pixel on every side
+    assert np.count_nonzero(patch) == 9 * 9 + 4 * 9
+    assert len(np.unique(patch[patch > 0])) == 1
+
+
+def test_the_darkest_cell_is_no_background_in_its_patch(tmp_path: Path) -> None:
+    image = np.zeros((448, 448, 3), np.uint8)
+    image[100:200, 100:200, 2] = 1  # red, and 0.299 of it is grey
+    assert cv2.imwrite(str(tmp_path / "dark.bmp"), image)
+    assert np.count_nonzero(fingerprint(tmp_path / "dark.bmp").patch == 1) == 21 * 21
