@@ -1,9 +1,10 @@
-"""No normalised cell pixel becomes background, however dark the target is."""
+"""No normalised cell pixel becomes background, however dark the target is; and stains that are too near to be told."""
 
 import numpy as np
 import pytest
 
 from build_shards.preprocess import cell_pixels
+from build_shards.reinhard import _statistics
 from build_shards.stain import measure, normalise
 from build_shards.synthetic import draw_cell
 
@@ -40,3 +41,13 @@ def test_two_stains_less_than_three_degrees_apart_are_not_told(degrees: float, t
     amounts = np.random.default_rng(0).uniform(1, 2, (4000, 1)) * (np.arange(4000) % 2 == np.arange(2)[:, None]).T
     pixels = np.rint(240 * np.exp(-amounts @ np.stack([first, second])) - 1).astype(np.uint8)
     assert (measure(pixels, "macenko") is not None) == told
+
+
+@pytest.mark.parametrize(("deviation", "told"), [(0.24, False), (0.26, True)])
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_a_channel_of_lab_that_deviates_by_less_than_a_quarter_is_not_told(
+    channel: int, deviation: float, told: bool
+) -> None:
+    lab = np.array([[[50, 20, -20]], [[70, 30, -10]]], np.float32)
+    lab[1, 0, channel] = lab[0, 0, channel] + 2 * deviation
+    assert (_statistics(lab, np.arange(2)) is not None) == told

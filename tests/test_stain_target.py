@@ -46,3 +46,16 @@ def test_a_hundred_pixels_are_enough_and_one_fewer_is_not():
     assert normalise(pixels, "reinhard", TARGETS["reinhard"]) is not None
     assert measure(pixels[1:], "reinhard") is None
     assert normalise(pixels[1:], "reinhard", TARGETS["reinhard"]) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "numbers"),
+    [
+        ("reinhard", (56.4146, 26.9199, -34.8273, 8.9679, 2.1772, 6.8554)),
+        ("macenko", (0.6066, 0.7512, 0.2604, 0.5017, 0.8248, 0.2607, 1.0592, 1.2838)),
+        ("vahadane", (0.6128, 0.7540, 0.2366, 0.5412, 0.8084, 0.2314, 0.9882, 0.8946)),
+    ],
+)
+def test_a_cell_measures_what_it_always_did(method: str, numbers: tuple[float, ...]):
+    # Whoever changes these numbers changes pixels: raise the stain's number in VERSIONS (contract/recipe.py).
+    assert measure(CELL, method) == pytest.approx(numbers, abs=1e-3)
