@@ -88,6 +88,12 @@ def test_a_progressive_jpg_is_read():
     assert np.abs(found - plain).mean() < 2
 
 
+def test_a_jpg_of_the_extended_process_is_read():
+    members = encode_pixels(cell(), jpg(90))
+    extended = members | {"jpg": members["jpg"].replace(b"\xff\xc0", b"\xff\xc1", 1)}  # of which baseline is a part
+    np.testing.assert_array_equal(decode_pixels(extended, jpg(90), "s: k"), decode_pixels(members, jpg(90), "s: k"))
+
+
 @pytest.mark.parametrize("marker", [0x00, 0x01, 0xD0, 0xD9])
 def test_a_marker_without_a_length_hides_no_frame_in_a_jpg(marker: int):
     # OpenCV skips it; whoever takes the next two bytes for a length lands in a comment that holds another frame header.
