@@ -4,8 +4,19 @@ import cv2
 import numpy as np
 import pytest
 
+from build_shards.fingerprint import Fingerprint
 from build_shards.synthetic import draw_cell
-from build_shards.twins import CANDIDATE, Chance, _chance, _correlation, _detail, candidates, describe
+from build_shards.twins import (
+    CANDIDATE,
+    Chance,
+    _chance,
+    _correlation,
+    _detail,
+    candidates,
+    compare,
+    describe,
+    find_twins,
+)
 
 
 @pytest.fixture
@@ -20,6 +31,15 @@ def test_a_mirrored_cell_is_no_twin_and_is_found_among_mirrored_pairs() -> None:
     pair = np.stack([describe(first), describe(np.ascontiguousarray(first[:, ::-1]))])
     assert candidates(pair, mirrored=False) == []
     assert candidates(pair, mirrored=True) == [(0, 1, 0)]
+
+
+def test_two_views_of_a_cell_that_is_its_own_mirror_image_are_twins_and_no_chance() -> None:
+    patch = np.zeros((96, 96), np.uint8)
+    half = np.random.default_rng(0).integers(1, 255, (19, 10)).repeat(4, 0).repeat(4, 1)
+    patch[10:86, 8:88] = np.hstack([half, half[:, ::-1]])
+    matches, chance = find_twins([Fingerprint(f"{i}", 6080, 1.0, patch) for i in range(2)], workers=1)
+    assert [(match.first, match.second, match.identical) for match in matches] == [(0, 1, False)]
+    assert (chance.pairs, chance.mirrored_twins) == (1, 0)
 
 
 def test_candidates_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +65,39 @@ def test_of_too_many_candidates_the_best_are_kept(monkeypatch: pytest.MonkeyPatc
     found = candidates(noisy, mirrored=False)
     assert len(found) == 5
     assert (0, 1, 0) in found
+
+
+def uneven(seed: int) -> np.ndarray:
+    """A patch of a square cell, unlike that of another seed."""
+    patch, noise = np.zeros((96, 96), np.uint8), np.random.default_rng(seed).normal(0, 1, (76, 76))
+    patch[10:86, 10:86] = np.clip(120 + 40 * cv2.GaussianBlur(noise, (0, 0), 1.5), 1, 200)
+    return patch
+
+
+def test_a_descriptor_has_no_mean_and_norm_1_and_is_empty_outside_the_mask() -> None:
+    described = describe(uneven(1))
+    assert described.sum() == pytest.approx(0, abs=1e-4)
+    assert np.linalg.norm(described) == pytest.approx(1)
+    assert not described[:3].any()  # outside the mask
+
+
+def test_a_bright_vacuole_in_both_makes_no_strangers_alike() -> None:
+    first, second = uneven(1), uneven(2)
+    for patch in (first, second):
+        patch[44:54, 46:56] = 255
+    assert candidates(np.stack([describe(first), describe(second)]), mirrored=False) == []
+    assert compare(first, second, 0, False) < 0.5
+
+
+@pytest.mark.parametrize("shift", [(3, -4), (-5, 6)])
+def test_a_cell_that_lies_elsewhere_in_its_patch_is_aligned(shift: tuple[int, int]) -> None:
+    assert compare(uneven(1), np.roll(uneven(1), shift, (0, 1)), 0, False) > 0.99
+
+
+def test_an_alignment_that_misleads_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    astray = np.array([[1, 0, 50], [0, 1, 0]], np.float32)
+    monkeypatch.setattr("cv2.findTransformECC", lambda *_: (0.0, astray))
+    assert compare(uneven(1), uneven(1), 0, False) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("shift", "compared"), [(0, True), (11, True), (13, False)])
