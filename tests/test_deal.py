@@ -79,6 +79,7 @@ def test_a_person_with_both_classes_counts_in_both() -> None:
 def test_a_part_gets_three_groups_of_a_class_or_its_share_of_fewer_but_one_at_least() -> None:
     least = _least(np.array([16, 8, 2]), np.array([0.8, 0.2]))
     assert least.tolist() == [[3, 3, 1], [3, 2, 1]]
+    assert _least(np.array([5]), np.array([0.75, 0.25])).tolist() == [[3], [2]]  # all five of them
 
 
 def test_no_groups_are_dealt_to_nobody() -> None:
@@ -89,3 +90,12 @@ def test_of_many_groups_the_largest_are_dealt_first() -> None:
     groups = {"large": (300, 0), **{f"{i}": (1, 0) for i in range(2 * FEW)}}
     parts = deal(groups, (0.5, 0.5), 0)
     assert [int(_cells(groups, parts, part)[0]) for part in (0, 1)] == [150 + FEW] * 2
+
+
+def test_another_seed_finds_another_deal_that_is_about_as_near() -> None:
+    # The nearest deal alone would hold out the same people under every seed.
+    groups = {f"P{i}": (size, 0) for i, size in enumerate([133, 43, 172, 118, 101, 167, 81, 94, 67])}
+    deals = [deal(groups, (0.7, 0.3), seed) for seed in range(4)]
+    assert len({tuple(parts.items()) for parts in deals}) > 1
+    for parts in deals:
+        assert _cells(groups, parts, 1)[0] / _totals(groups)[0] == pytest.approx(0.3, abs=0.015)
