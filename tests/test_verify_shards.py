@@ -39,6 +39,14 @@ def rewrite(folder: Path, name: str, change: dict[str, bytes]) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
+def count_classes(folder: Path, name: str, counts: tuple[int, int]) -> None:
+    """Make the manifest say so many samples of label 0 and of label 1."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (shard,) = [shard for shard in manifest["shards"] if shard["name"] == name]
+    shard["class_counts"] = counts
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
 def first_key(folder: Path, name: str) -> str:
     with tarfile.open(folder / name) as tar:
         return tar.getnames()[0].split(".")[0]
@@ -89,8 +97,11 @@ def test_a_shard_of_no_split_is_found(copy: Path) -> None:
 
 def test_a_label_on_an_unlabelled_split_is_found(copy: Path) -> None:
     key = first_key(copy, "test-000000.tar")
-    rewrite(copy, "test-000000.tar", {f"{key}.cls": b"1"})
-    with pytest.raises(UserError, match=r"test-000000\.tar"):
+    members = [(f"{key}.cls", b"1"), *members_of(copy / "test-000000.tar")]
+    (copy / "test-000000.tar").write_bytes(tar_bytes(members))
+    rewrite(copy, "test-000000.tar", {})
+    count_classes(copy, "test-000000.tar", (0, 1))
+    with pytest.raises(UserError, match=rf"test-000000\.tar: {key} has a label"):
         verify(copy)
 
 
@@ -131,10 +142,8 @@ def test_a_cell_without_its_label_is_found(copy: Path) -> None:
     members = [(name, data) for name, data in members_of(copy / "valid-000000.tar") if name != f"{key}.cls"]
     (copy / "valid-000000.tar").write_bytes(tar_bytes(members))
     rewrite(copy, "valid-000000.tar", {})
-    manifest = json.loads((copy / "manifest.json").read_text())
-    (shard,) = [shard for shard in manifest["shards"] if shard["name"] == "valid-000000.tar"]
-    shard["class_counts"] = [sum(data == label for _, data in members) for label in (b"0", b"1")]
-    (copy / "manifest.json").write_text(json.dumps(manifest))
+    normal, blast = (sum(data == label for _, data in members) for label in (b"0", b"1"))
+    count_classes(copy, "valid-000000.tar", (normal, blast))
     with pytest.raises(UserError, match=rf"valid-000000\.tar: {key} has no label"):
         verify(copy)
 
