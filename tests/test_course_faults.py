@@ -41,3 +41,9 @@ def test_splits_whose_shards_would_be_one_file_on_some_file_systems_are_refused(
     texts = {first: "Path\n./cells/6.bmp\n", second: "Path\n./cells/7.bmp\n"}
     with pytest.raises(UserError, match=message):
         read_course(write_course(**texts))
+
+
+def test_a_blank_line_amid_the_subjects_loses_none_of_them(write_course):
+    text = "Path,subject\n./cells/0.bmp,11\n\n./cells/3.bmp,H2\n"
+    subjects = {cell.source: cell.subject for cell in read_course(write_course(subjects=text)).cells}
+    assert (subjects["./cells/0.bmp"], subjects["./cells/3.bmp"]) == ("11", "H2")
