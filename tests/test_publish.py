@@ -76,6 +76,11 @@ def test_a_file_that_the_disk_has_no_room_for_is_refused_in_one_line(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_refusal_that_has_no_number_is_told_in_its_own_words(tmp_path: Path):
+    with pytest.raises(UserError, match=r"/file: cannot be written: not seekable$"):
+        fail_while_publishing(tmp_path / "file", OSError("not seekable"))
+
+
 def fail(error: BaseException) -> None:
     raise error
 
