@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from build_shards.macenko import _plane
 from build_shards.preprocess import cell_pixels
 from build_shards.reinhard import _statistics
 from build_shards.stain import measure, normalise
@@ -51,3 +52,11 @@ def test_a_channel_of_lab_that_deviates_by_less_than_a_quarter_is_not_told(
     lab = np.array([[[50, 20, -20]], [[70, 30, -10]]], np.float32)
     lab[1, 0, channel] = lab[0, 0, channel] + 2 * deviation
     assert (_statistics(lab, np.arange(2)) is not None) == told
+
+
+@pytest.mark.parametrize(("variance", "told"), [(0.9e-4, False), (1.1e-4, True)])
+def test_densities_that_hardly_vary_beside_their_first_direction_span_no_plane(variance: float, told: bool) -> None:
+    OD = np.ones((3, 400), np.float32)  # noqa: N806
+    OD[0] += np.where(np.arange(400) % 2, 0.1, -0.1)
+    OD[1] += np.sqrt(variance) * np.where(np.arange(400) < 200, 1, -1)
+    assert (_plane(OD) is not None) == told
