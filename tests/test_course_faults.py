@@ -47,3 +47,9 @@ def test_a_blank_line_amid_the_subjects_loses_none_of_them(write_course):
     text = "Path,subject\n./cells/0.bmp,11\n\n./cells/3.bmp,H2\n"
     subjects = {cell.source: cell.subject for cell in read_course(write_course(subjects=text)).cells}
     assert (subjects["./cells/0.bmp"], subjects["./cells/3.bmp"]) == ("11", "H2")
+
+
+def test_an_original_that_is_one_file_states_nothing_whatever_it_is_called(write_course):
+    text = "Path,subject,original\n./cells/0.bmp,11,\n./cells/1.bmp,12,scan 7.tif\n"
+    text += "./cells/2.bmp,13,UID_14_1_1_all.bmp\n"
+    assert read_course(write_course(subjects=text)).stated == ()
