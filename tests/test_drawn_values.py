@@ -44,6 +44,9 @@ def test_the_squares_of_a_confusion_matrix_say_count_and_share_of_the_true_class
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         assert [label.get_text() for label in labels] == ["normal (0)", "blast (1)"]
     assert axes.get_title() == "resnet18 on valid, n = 10\nthreshold 0.500\n(balanced)"
+    np.testing.assert_allclose(axes.images[0].get_array(), [[1 / 3, 2 / 3], [3 / 7, 4 / 7]])
+    (axes,) = draw_confusion("resnet18", replace(network("resnet18", 1.0), confusion=((0, 0), (0, 4))), record()).axes
+    assert [text.get_text() for text in axes.texts] == ["0\nundefined"] * 2 + ["0\n0.0 %", "4\n100.0 %"]
 
 
 def test_accuracy_is_dotted_in_training_and_solid_in_testing() -> None:
@@ -51,6 +54,7 @@ def test_accuracy_is_dotted_in_training_and_solid_in_testing() -> None:
     lines = {line.get_linestyle(): list(line.get_ydata()) for line in axes.lines[:2]}
     assert lines[":"] == pytest.approx([61, 75])
     assert lines["-"] == pytest.approx([67.89, 65.43])
+    assert [list(line.get_xdata()) for line in axes.lines[:2]] == [[1, 2], [1, 2]]  # the epochs
     assert axes.lines[1].get_label() == "resnet18 (testing phase: highest 67.9 %)"
 
 
@@ -74,10 +78,24 @@ def test_the_operating_point_lies_on_its_curves(found: dict[str, Predictions], m
     assert any(np.allclose(point, mark.get_xydata()[0]) for point in curve.get_xydata())
 
 
+def test_false_alarms_go_right_and_sensitivity_up(found: dict[str, Predictions], made: ReportRecord) -> None:
+    said = replace(found["resnet18"], uncalibrated=found["resnet18"].probability[::-1])  # and of another order
+    (axes,) = draw_roc({"resnet18": said}, made).axes
+    for x, y in axes.lines[1].get_xydata():
+        called = [said.probability >= threshold for threshold in (*said.probability, 2)]
+        assert any(np.allclose((x, y), [c[said.labels == label].mean() for label in (0, 1)]) for c in called)
+    assert axes.lines[1].get_xydata()[[0, -1]].tolist() == [[0, 0], [1, 1]]
+
+
 def test_sensitivity_is_solid_and_falls_with_the_threshold(found: dict[str, Predictions], made: ReportRecord) -> None:
     (axes,) = draw_thresholds(found, made).axes
     solid = next(line for line in axes.lines if line.get_linestyle() == "-")
     assert solid.get_ydata()[0] == 100 > solid.get_ydata()[-1]
+    meaning = {str(line.get_label()).split(":")[0]: line.get_linestyle() for line in axes.lines}
+    assert (meaning["solid"], meaning["dotted"]) == ("-", ":")
+    half = replace(found["resnet18"], probability=np.full(60, 0.5, np.float32))
+    (axes,) = draw_thresholds({"resnet18": half}, made).axes
+    assert axes.lines[0].get_ydata()[50:52].tolist() == [100, 0]  # who reaches the threshold is called a blast
 
 
 def test_calling_every_cell_a_blast_has_its_own_net_benefit(found: dict[str, Predictions]) -> None:
@@ -86,6 +104,8 @@ def test_calling_every_cell_a_blast_has_its_own_net_benefit(found: dict[str, Pre
     ones, thresholds = np.ones(60, np.float32), np.arange(1, 100) / 100
     np.testing.assert_array_equal(everyone.get_ydata(), net_benefit(found["resnet18"].labels, ones, thresholds))
     assert everyone.get_ydata()[0] > 0
+    (nobody,) = [line for line in axes.lines if line.get_label() == "call no cell a blast"]
+    assert set(nobody.get_ydata()) == {0}
 
 
 def test_thick_intervals_are_of_people_and_thin_ones_of_images() -> None:
@@ -97,6 +117,8 @@ def test_thick_intervals_are_of_people_and_thin_ones_of_images() -> None:
 def test_agreement_is_written_on_both_sides_of_the_diagonal() -> None:
     (axes,) = draw_agreement(["resnet18", "resnet50"], record().pairs).axes
     assert [text.get_text() for text in axes.texts] == ["–", "–", "90.0 %\nκ 0.80", "90.0 %\nκ 0.80"]
+    squares = axes.images[0].get_array()
+    assert squares[0, 1] == squares[1, 0] > squares[0, 0]
 
 
 def test_the_page_names_the_best_column_the_width_of_its_interval_and_the_worst_people(made: ReportRecord) -> None:

@@ -24,7 +24,9 @@ BLUE, ORANGE, WHITE = np.array([0, 114, 178]), np.array([213, 94, 0]), np.array(
 
 @pytest.fixture
 def cell() -> NDArray[np.uint8]:
-    return cv2.resize(draw_cell(1, 0.0, np.random.default_rng(0)), (56, 56), interpolation=cv2.INTER_NEAREST)
+    small = cv2.resize(draw_cell(1, 0.0, np.random.default_rng(0)), (56, 56), interpolation=cv2.INTER_NEAREST)
+    small[28, 28] = (200, 0, 90)  # of the cell, although a channel is 0
+    return small.astype(np.uint8)
 
 
 @pytest.fixture

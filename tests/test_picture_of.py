@@ -10,8 +10,10 @@ from contract.recipe import Recipe
 from evaluate import report
 from evaluate.columns import Columns, picture_of
 from evaluate.evidence import evidence_of, mean_evidence, paint_evidence
-from evaluate.gallery import split_picture
+from evaluate.figures import draw_gallery
+from evaluate.gallery import error_picture, split_picture
 from evaluate.predictions import Cells, Predictions, decide
+from evaluate.report_record import ConfidentError
 from evaluate.split_prediction import SplitPrediction
 
 RECIPES = {"resnet18": Recipe(size=40), "resnet50": Recipe(size=40, crop="box")}
@@ -60,6 +62,17 @@ def test_the_ensemble_s_map_is_the_mean_of_those_that_see_the_same_part(other: R
     parts = [evidence_of(spoken[name].cam[0], TEMPERATURES[name]) for name in members]
     assert (cell == FIRST["resnet18"] + POSITIONS[0]).all()
     np.testing.assert_array_equal(seen, paint_evidence(cell, mean_evidence(parts, 8)))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "baseline"])
+def test_a_drawn_error_is_the_cell_and_beside_it_the_map_where_there_is_one(name: str) -> None:
+    cell = np.full((33, 33, 3), 90, np.uint8)
+    png = error_picture(cell, None if name == "baseline" else np.ones((33, 33), np.float32))
+    assert bool((split_picture(png)[1] == 255).all()) == (name == "baseline")
+    error = ConfidentError("1.png", "valid-000001", "1.bmp", None, 0, 1, 0.9)
+    drawn = draw_gallery(name, (error,), ("normal", "blast"), {"1.png": png}).axes[0].images[0].get_array()
+    assert (drawn[:, :33] == cell).all()
+    assert drawn.shape[1] == (33 if name == "baseline" else 66)
 
 
 def test_the_gallery_shows_the_errors_that_the_record_names(monkeypatch: pytest.MonkeyPatch) -> None:
