@@ -20,7 +20,7 @@ def predictions_of(seed: int, split: str) -> Predictions:
     ids = (f"./{split}/2.bmp", f"./{split}/a, b.bmp", f"./{split}/1.bmp")
     probability = np.random.default_rng(seed).random(3).astype(np.float32)
     cells = Cells(ids, ("k2", "k3", "k1"), (None,) * 3, (None,) * 3, (None,) * 3)
-    return Predictions(cells, None, probability, probability, (probability >= 0.5).astype(np.int64))
+    return Predictions(cells, None, probability**2, probability, (probability >= 0.5).astype(np.int64))
 
 
 def write_report(
