@@ -43,6 +43,21 @@ def test_jpeg_keeps_an_exactly_black_background_and_says_what_it_is() -> None:
     assert 0.95 < covered < 1.05
 
 
+def test_a_dark_channel_of_a_jpeg_s_cell_is_kept() -> None:
+    image = np.zeros((48, 48, 3), np.uint8)
+    image[8:40, 8:40] = (200, 14, 170)
+    found = open_cell(_encode(".jpg", image), "cell.jpg").pixels[24, 24].astype(int)
+    assert np.abs(found - (200, 14, 170)).max() < 8
+
+
+def test_a_jpeg_may_end_in_zeros_and_tell_its_tables_before_its_size() -> None:
+    data = _encode(".jpg")
+    start = data.index(b"\xff\xc4")  # a table, whose marker lies among those of frames
+    table = data[start : start + 2 + int.from_bytes(data[start + 2 : start + 4])]
+    found = open_cell(data[:2] + table + data[2:] + bytes(3), "cell.jpg")
+    assert (found.pixels == open_cell(data, "cell.jpg").pixels).all()
+
+
 def test_a_jpeg_is_read_as_it_is_stored_whatever_its_orientation_tag_says() -> None:
     image = np.zeros((40, 64, 3), np.uint8)
     image[10:30, 5:25] = (200, 90, 140)
@@ -71,6 +86,10 @@ def _bmp_header(width: int, height: int) -> bytes:
     )
 
 
+def _bmp_from_the_top(width: int, height: int) -> bytes:
+    return _bmp_header(width, -height)
+
+
 def _png_header(width: int, height: int) -> bytes:
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
@@ -82,7 +101,7 @@ def _jpeg_header(width: int, height: int, depth: int = 8, channels: int = 3) -> 
     )
 
 
-@pytest.mark.parametrize("header", [_bmp_header, _png_header, _jpeg_header])
+@pytest.mark.parametrize("header", [_bmp_header, _bmp_from_the_top, _png_header, _jpeg_header])
 def test_too_many_pixels_are_refused_from_the_header_alone(header, monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(*_: object) -> None:
         raise AssertionError("decoded")
