@@ -33,6 +33,11 @@ def test_demo_and_report_say_the_same_of_every_cell_and_at_ties(away: float) -> 
         assert _in_demo(probability, thresholds) == _in_report(probability, threshold), probability
 
 
+def test_the_ensemble_takes_as_long_as_its_members() -> None:
+    members = [Opinion(0, "normal", 0.1, 0.5, milliseconds, None, None) for milliseconds in (2.0, 3.0, 4.0)]
+    assert _ensemble(members, ("normal", "blast")).milliseconds == 9
+
+
 def test_the_mean_is_that_of_double_precision() -> None:
     members = [np.array([0.1, 1.0], np.float32), np.array([0.2, 1.0], np.float32), np.array([1e-9, 0.0], np.float32)]
     exact = sum(member.astype(np.float64) for member in members) / 3
