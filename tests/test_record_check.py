@@ -15,7 +15,7 @@ from evaluate.paper import Paper, paper
 from evaluate.publish import Publish, publish
 from evaluate.record_check import check_record
 from evaluate.report import Page, page
-from evaluate.report_record import Verdicts, load_record
+from evaluate.report_record import SubjectRow, Verdicts, load_record
 from evaluate.stale import check_networks
 
 __all__ = ["artifacts", "words"]  # fixtures
@@ -83,6 +83,43 @@ def test_a_network_s_file_lies_where_it_belongs(artifacts: Path, path: str) -> N
     made = load_record(artifacts / "report")
     with pytest.raises(UserError, match=r"metrics\.json: networks\.resnet18\.file\.path must be resnet18/model\.onnx"):
         check_networks(made, artifacts, may_lack=True)
+
+
+def _rows(**changes: Any) -> tuple[SubjectRow, ...]:
+    return (SubjectRow(**{"subject": "1", "identity": None, **ROW, "vote": 1, "truth": 1, **changes}),)
+
+
+@pytest.mark.parametrize("changes", [{"vote": 2}, {"truth": -1}])
+def test_the_votes_and_truths_of_people_are_labels_or_unknown(changes: dict[str, int], tmp_path: Path) -> None:
+    one = record().networks["resnet18"]
+    for rows in (_rows(), _rows(vote=None, truth=None)):
+        check_record(record(networks={"resnet18": replace(one, subjects=rows)}, pairs=(), history={}), tmp_path)
+    wrong = replace(one, subjects=_rows(**changes))
+    with pytest.raises(UserError, match=r"networks\.resnet18: labels must be 0 and 1"):
+        check_record(record(networks={"resnet18": wrong}, pairs=(), history={}), tmp_path)
+
+
+def _without(card: dict[str, Any], *path: str) -> dict[str, Any]:
+    first, *rest = path
+    return {k: _without(v, *rest) if rest and k == first else v for k, v in card.items() if rest or k != first}
+
+
+def test_what_a_page_says_of_a_network_its_card_must_have(tmp_path: Path) -> None:
+    one = record().networks["resnet18"]
+    assert one.file is not None
+    paths = (
+        "epoch",
+        "seed",
+        "training",
+        "mean",
+        "std",
+        *(f"recipe {key}" for key in ("stain", "crop", "size", "window")),
+    )
+    cards = [_without(one.file.card, *path.split()) for path in paths]
+    for card in (*cards, {**one.file.card, "temperature": "1"}):
+        wrong = replace(one, file=replace(one.file, card=card))
+        with pytest.raises(UserError, match=r"networks\.resnet18: file\.card must be a network's"):
+            check_record(record(networks={"resnet18": wrong}, pairs=(), history={}), tmp_path)
 
 
 def test_a_split_without_a_cell_and_a_baseline_trained_on_nothing_are_refused(tmp_path: Path) -> None:
