@@ -128,3 +128,8 @@ def test_temperature_changes_the_probability_and_not_the_logits_and_the_threshol
 def test_a_number_of_threads_that_is_none_is_refused(exported: Path, threads: int) -> None:
     with pytest.raises(UserError, match=rf"--workers {threads}: must be between 0"):
         Predictor(exported / "resnet18" / "model.onnx", "cpu", threads)
+
+
+def test_as_many_threads_compute_as_are_asked_for(exported: Path) -> None:
+    session = Predictor(exported / "resnet18" / "model.onnx", "cpu", 3).session
+    assert session.get_session_options().intra_op_num_threads == 3
