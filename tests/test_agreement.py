@@ -67,6 +67,8 @@ def test_kappa_of_two_that_never_call_a_blast_is_undefined() -> None:
     (pair,) = compare_pairs({"a": never, "b": never})
     assert pair.kappa is None
     assert pair.agreement == 1.0
+    (pair,) = compare_pairs({"a": never, "b": A})  # of one that does it is what chance gives
+    assert pair.kappa == 0
 
 
 def test_people_are_listed_the_worst_first_with_vote_and_truth() -> None:
@@ -165,6 +167,8 @@ def test_predictions_come_back_from_their_csv_exactly(tmp_path: Path) -> None:
     for damaged, rule in (
         (text.replace(f",{logit},", ",inf,"), "a logit is not finite"),
         (text.replace(",k1,", ",k2,"), "a key stands there twice"),
+        (text.replace(f",{p[0]!s},", ",1.5,", 1), "a value of the column uncalibrated is not between 0 and 1"),
+        (text.replace(f",{p[0]!s},", ",nan,", 1), "a value of the column uncalibrated is not between 0 and 1"),
     ):
         assert damaged != text
         (tmp_path / "p.csv").write_text(damaged)
