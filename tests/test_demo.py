@@ -17,7 +17,7 @@ from two_networks import write_network
 from contract.errors import UserError
 from contract.model_card import ModelCard
 from evaluate.classify import Classified, Networks, Opinion
-from evaluate.demo import Demo, _draw, _table, demo, find_images, shown
+from evaluate.demo import Demo, _draw, _table, _verdict, demo, find_images, shown
 from evaluate.predictor import exported_networks
 from evaluate.unlike import Concern
 
@@ -141,6 +141,16 @@ def test_no_image_is_a_mistake_told_before_a_network_is_opened(
         demo(Demo(tuple(tmp_path / image for image in images), tmp_path / "nowhere"))
 
 
+def test_a_bad_image_among_many_is_told_before_a_network_is_opened(
+    tmp_path: Path, write_image: WriteImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evaluate.demo.open_or_pretrained", lambda *_: pytest.fail("a network was opened"))
+    write_image(tmp_path / "1.bmp", np.full((60, 60, 3), 40, np.uint8))
+    (tmp_path / "2.bmp").write_text("no image")
+    with pytest.raises(UserError, match=r"2\.bmp: not a BMP, PNG or JPEG image"):
+        demo(Demo((tmp_path,), tmp_path / "artifacts"))
+
+
 @pytest.fixture
 def classified() -> tuple[Classified, Networks]:
     """What two networks of HEM and ALL say of a cell, by hand."""
@@ -169,6 +179,8 @@ def test_each_opinion_stands_below_its_network(classified: tuple[Classified, Net
     assert lines[1] == ["a.bmp", "ALL 0.800", "HEM 0.300", "ALL 0.550", "51 ms", "size"]
     assert lines[2] == ["", "12 ms", "31 ms", "43 ms", "", "stain"]
     assert lines[3][-1] == "no"
+    colours = {o.name: _verdict(o).split("]")[0] for o in found.opinions.values()}
+    assert colours == {"ALL": "[dark_orange3", "HEM": "[blue"}  # as in every picture
     words = " ".join(text.split())
     assert "verdict and probability of ALL; networks trained on some cells" in words
     assert "CPUExecutionProvider, 2 networks opened in 2.5 s" in words
