@@ -13,6 +13,7 @@ from finished_report import artifacts, words
 import evaluate.handin
 from contract.errors import UserError
 from evaluate.handin import SOURCE, Handin, _zip, find_missing, handin, source_files
+from evaluate.paper import Paper
 from evaluate.report_record import ARCHS
 from evaluate.words import FILES
 
@@ -75,6 +76,18 @@ def test_an_incomplete_hand_in_is_written_when_asked_for(command: Handin, capsys
     (command.artifacts / "resnet152" / "best.pt").unlink()
     assert handin(replace(command, incomplete=True)).is_file()
     assert "missing: " in capsys.readouterr().out
+
+
+def test_its_report_is_typeset_with_the_fonts_that_are_named(
+    command: Handin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Paper] = []
+    monkeypatch.setattr(evaluate.handin, "ROOT", tmp_path / "nothing")
+    monkeypatch.setattr(
+        evaluate.handin, "paper", lambda given: asked.append(given) or command.artifacts / "resnet18" / "best.pt"
+    )
+    handin(replace(command, fonts=tmp_path / "fonts"))
+    assert asked == [Paper("0123456", "Ada Lovelace", command.words, command.artifacts, tmp_path / "fonts")]
 
 
 def test_nothing_at_all_is_everything_missing(tmp_path: Path) -> None:
