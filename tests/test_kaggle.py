@@ -127,6 +127,9 @@ def test_another_test_csv_can_be_the_judge(command: Submit, tmp_path: Path, mani
     other.write_text("Path\n" + "\n".join([*ids, "./one/more.bmp"]) + "\n")
     with pytest.raises(UserError, match=r"'\./one/more\.bmp' is missing"):
         submit(replace(command, csv=other))
+    for header, start in (("ID", ""), ("ID,Path", "7,")):  # of both the path is what a submission names
+        other.write_text(f"{header}\n" + "".join(f"{start}{i}\n" for i in ids))
+        submit(replace(command, csv=other))
     other.write_text("Order,Path\n1," + ids[0] + "\n\n2\n")
     with pytest.raises(UserError, match=r"board\.csv: line 4: '2' has no Path"):
         submit(replace(command, csv=other))
