@@ -71,6 +71,15 @@ def test_a_search_for_people_is_kept_for_builds_and_audits_alike(tmp_path: Path,
     assert after(given(tmp_path, target, "DATA=x", "ARTIFACTS=a"), "--cache") == ["a/cache"]
 
 
+def test_int8_and_words_reach_the_commands_that_have_them(tmp_path: Path) -> None:
+    assert "--int8" in given(tmp_path, "demo-web", "INT8=1")
+    assert "--int8" not in given(tmp_path, "demo-web")
+    for target, command in (("report", "paper"), ("handin", "handin")):
+        words = given(tmp_path, target, "STUDENT_ID=1", "WORDS=my words")
+        assert words[:3] == ["-m", "evaluate", command]
+        assert after(words, "--words") == ["my words"]
+
+
 def test_clean_removes_what_was_made_of_synthetic_cells_alone() -> None:
     done = make("-n", "clean", "ARTIFACTS=mine", "SHARDS=mine")
     assert done.stdout.split() == ["rm", "-rf", "artifacts/synthetic"]
