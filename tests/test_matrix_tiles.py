@@ -1,5 +1,6 @@
 """int8 for matrix tiles: integers and zero points one lower, the same outputs to the bit, and where it is done."""
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,20 @@ def test_weights_that_would_leave_int8_stay(data: bytes) -> None:
     assert (moved[name][0] == lowest).all()
     assert not moved[name][1].any()
     assert sum(bool(zero.any()) for _, zero in moved.values()) > 1
+
+
+def test_weights_that_share_their_zero_point_stay(data: bytes) -> None:
+    """One lower for the one would be one lower for the other."""
+    model, held = onnx.load_from_string(data), weights(data)
+    nodes = [n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in held]
+    large = [n for n in nodes if held[n.input[0]][0][0].size >= LEAST_PRODUCTS]
+    pairs = ((a, b) for a, b in combinations(large, 2) if held[a.input[0]][1].shape == held[b.input[0]][1].shape)
+    one, other = next(pairs)
+    other.input[2] = one.input[2]
+    moved = weights(for_tiles(model.SerializeToString()))
+    for name in (one.input[0], other.input[0]):
+        np.testing.assert_array_equal(moved[name][0], held[name][0])
+        assert not moved[name][1].any()
 
 
 def test_a_float32_file_has_nothing_to_move(exported: Path) -> None:
