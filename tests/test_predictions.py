@@ -1,5 +1,6 @@
 """What is read from shards before a network looks, and batches of cells: whose prediction is whose."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,6 +40,8 @@ def test_an_empty_subject_is_nobody_and_a_cell_without_a_source_is_refused(manif
     infos: list[dict[str, Any]] = [{"source": "a", "subject": "7"}, {"source": "b", "subject": ""}, {"source": "c"}]
     cells = read_cells(_reader(infos), manifest)
     assert (cells.ids, cells.subjects, cells.labels) == (("a", "b", "c"), ("7", None, None), (0, 1, 0))
+    joined = replace(manifest, identities={"7": "7+9", "9": "7+9"})
+    assert read_cells(_reader(infos), joined).identities == ("7+9", None, None)
     for missing in ({}, {"source": None}):
         with pytest.raises(UserError, match=r"valid-000000\.tar: k1\.json names no source"):
             read_cells(_reader([infos[0], missing]), manifest)
