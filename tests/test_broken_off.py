@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from drawn_predictions import drawn_predictions
 from finished_report import record
 from two_networks import recard
 
 import evaluate.report
 from contract.errors import UserError
 from contract.manifest import Manifest, load_manifest
+from evaluate.answer_files import csv_files
 from evaluate.answers import Answers, answer, load_answers
 from evaluate.report import _publish
 from evaluate.report_record import load_record
@@ -53,6 +55,11 @@ def test_a_report_that_breaks_off_leaves_no_metrics(tmp_path: Path, monkeypatch:
     with pytest.raises(KeyboardInterrupt):
         _publish(tmp_path, record(), {}, {"submission_resnet18.csv": b"ID,label\n"})
     assert not (tmp_path / "metrics.json").exists()
+
+
+def test_a_labelled_split_of_any_name_has_predictions_and_no_submission(manifest: Manifest) -> None:
+    files = csv_files(manifest, "ward", {"ward": {"resnet18": drawn_predictions()}})
+    assert files == {"predictions_ward_resnet18.csv": drawn_predictions().to_csv().encode()}
 
 
 def test_a_list_of_answers_names_no_file_elsewhere(command: Answers, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_each_network_sees_the_cell_by_its_own_recipe(card: ModelCard, synthetic
         assert opinion.probability == pytest.approx(float(expected.probability[0]), abs=1e-6)
         own = {"resnet18": 1.0, "resnet50": 2.0}[arch]  # temperature
         assert opinion.evidence == pytest.approx(evidence_of(expected.cam[0], own), abs=1e-4)
+    assert np.array_equal(found.crop, preprocess(cell.pixels, card.recipe, "cell").image)  # as the first one sees it
     drawn = describe_image(found)["opinions"]
     assert drawn[0]["map"] != drawn[1]["map"]
     assert found.ensemble.probability == pytest.approx(np.mean([o.probability for o in found.opinions.values()]))
