@@ -69,6 +69,23 @@ def test_another_type_is_refused(predictor: Predictor) -> None:
         predictor.predict(np.zeros((1, 40, 40, 3), np.float32))  # type: ignore[arg-type]
 
 
+def test_an_image_without_a_cell_is_refused_by_its_place(predictor: Predictor) -> None:
+    images = np.full((3, 40, 40, 3), 9, np.uint8)
+    images[1] = 0
+    with pytest.raises(UserError, match="image 1 is all background: there is no cell to classify"):
+        predictor.predict(images)
+
+
+@pytest.mark.parametrize(("logit", "probability"), [(np.inf, 1.0), (1.0, np.nan)])
+def test_an_output_that_is_not_a_number_is_refused(
+    predictor: Predictor, logit: float, probability: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = [np.array([[0, logit]]), np.array([probability]), np.zeros((1, 2, 5, 5))]
+    monkeypatch.setattr(predictor, "_run", lambda _: outputs)
+    with pytest.raises(UserError, match=r"model\.onnx: an output is not a number"):
+        predictor.predict(np.full((1, 40, 40, 3), 9, np.uint8))
+
+
 def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="make export"):
         Predictor(tmp_path / "model.onnx")
