@@ -7,8 +7,8 @@ from finished_report import network, record
 from matplotlib.figure import Figure
 
 from evaluate.rendering import INK, PAPER, STYLE, Picture, render
-from evaluate.report_page import interval, number, p_value, percent, render_page
-from evaluate.report_record import Estimate, ReportRecord
+from evaluate.report_page import _best, _people, interval, number, p_value, percent, render_page
+from evaluate.report_record import Estimate, ReportRecord, SubjectRow
 
 PICTURES = ("intervals", "confusion_resnet18", "reliability", "thresholds", "decision")
 
@@ -48,6 +48,31 @@ def test_an_interval_without_width_is_not_passed_off_as_certainty() -> None:
     assert warning not in _page(whole)
     certain = replace(one.scores, sensitivity=Estimate(1.0, (1.0, 1.0), (1.0, 1.0)))
     assert warning in _page(replace(whole, networks={"resnet18": replace(one, scores=certain)}))
+    of_images = replace(one.scores, sensitivity=Estimate(1.0, None, (1.0, 1.0)))
+    assert warning in _page(replace(whole, networks={"resnet18": replace(one, scores=of_images)}))
+
+
+def test_an_id_with_cells_of_both_classes_is_no_wrong_vote() -> None:
+    whole = _record()
+    row = SubjectRow("7", None, 3, 1, 2, 2, 2 / 3, (0.2, 0.9), 0.5, 1, None)
+    said = {}
+    for truth in (None, 0):
+        one = replace(whole.networks["resnet18"], subjects=(replace(row, truth=truth),))
+        names = dict.fromkeys((*PICTURES, "subjects"), "<svg></svg>")
+        said[truth] = render_page(replace(whole, networks={"resnet18": one}), names, {})
+    assert "2 &middot; 67 %</td>" in said[None]
+    assert "2 &middot; 67 % <em>(blast)</em></td>" in said[0]
+
+
+def test_of_equals_the_first_is_the_best_and_people_are_sorted_by_all_columns() -> None:
+    whole = record(networks={name: network(name, 0.7) for name in ("resnet18", "resnet50")})
+    assert _best(whole)[0] == "resnet18"
+    columns = {}
+    for name, shares in {"resnet18": {"a": 0.5, "b": 0.6}, "resnet50": {"a": 1.0, "b": 0.6}}.items():
+        rows = (SubjectRow(s, None, 10, 0, 0, 0, share, (0, 1), 0.5, 0, 0) for s, share in shares.items())
+        columns[name] = replace(network(name, 0.7), subjects=tuple(rows))
+    worst, other = _people(record(networks=columns))
+    assert (worst["row"].subject, worst["mean"], other["mean"]) == ("b", 0.6, 0.75)
 
 
 def test_numbers_are_written_as_people_read_them() -> None:
@@ -60,7 +85,7 @@ def test_numbers_are_written_as_people_read_them() -> None:
     assert interval((0.9012, 0.9361)) == "90.1 to 93.6"
     assert interval((0.5, 0.25), share=False) == "0.500 to 0.250"
     assert interval(None) == "undefined"
-    assert (p_value(0.0004), p_value(0.0421)) == ("< 0.001", "0.042")
+    assert (p_value(0.0004), p_value(0.001), p_value(0.0421)) == ("< 0.001", "0.001", "0.042")
 
 
 def _picture() -> Picture:
