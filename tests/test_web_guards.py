@@ -52,8 +52,13 @@ def test_the_body_of_a_refused_request_is_no_request(server: Server, path: str, 
 def test_what_an_answered_request_had_too_much_is_no_request(server: Server) -> None:
     host = f"Host: 127.0.0.1:{server.server_port}\r\n"
     inner = f"GET / HTTP/1.1\r\n{host}Connection: close\r\n\r\n"
-    for start, lengths, status in (("GET /page.css", "", 200), ("POST /classify", "Content-Length: 1\r\n", 411)):
-        request = f"{start} HTTP/1.1\r\n{host}{lengths}Content-Length: {len(inner)}\r\n\r\n{inner}"
+    length = f"Content-Length: {len(inner)}\r\n"
+    for start, lengths, status in (
+        ("GET /page.css", length, 200),
+        ("GET /page.css", "Transfer-Encoding: chunked\r\n", 200),
+        ("POST /classify", "Content-Length: 1\r\n" + length, 411),
+    ):
+        request = f"{start} HTTP/1.1\r\n{host}{lengths}\r\n{inner}"
         answer = _raw(server, request)
         assert answer.startswith(f"HTTP/1.1 {status} ".encode())
         assert answer.count(b"HTTP/1.1 ") == 1
