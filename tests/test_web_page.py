@@ -1,13 +1,18 @@
-"""What the web page tells of the networks before an image is dropped."""
+"""What the web page tells of the networks before an image is dropped, and what it shows of one."""
 
+import base64
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
+import numpy as np
+
 from contract.model_card import ModelCard
-from evaluate.classify import Networks
-from evaluate.web_page import describe_networks
+from evaluate.classify import Classified, Networks, Opinion
+from evaluate.unlike import Concern
+from evaluate.web_page import describe_image, describe_networks
 
 
 def test_a_card_is_told_in_words_each_metric_with_its_interval(card: ModelCard) -> None:
@@ -34,3 +39,12 @@ def test_a_card_is_told_in_words_each_metric_with_its_interval(card: ModelCard) 
     assert (first["threshold"], second["threshold"]) == ("0.500 (default 0.5)", "0.400 (balanced)")
     assert (first["variant"], second["variant"]) == ("float32, opset 18", "int8, opset 18")
     assert first["measured on"] == "the validation split (n = 12)"
+
+
+def test_the_crop_is_shown_in_its_own_colours() -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    ensemble = Opinion(1, "blast", 0.9, 0.5, 1.5, None, None)
+    told = describe_image(Classified(crop, {}, ensemble, ("normal", "blast"), (Concern("size", "small"),), 2.0))
+    data = np.frombuffer(base64.b64decode(told["crop"].removeprefix("data:image/png;base64,")), np.uint8)
+    np.testing.assert_array_equal(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1], crop)
+    assert told["concerns"] == [{"kind": "size", "text": "small"}]
