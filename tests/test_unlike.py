@@ -103,6 +103,9 @@ def test_a_stain_that_cannot_be_normalised_is_told(known: TrainingRange) -> None
     image = _middle(known)
     crop = dataclasses.replace(preprocess(image, RECIPE, "cell"), normalised=False)
     assert [concern.kind for concern in concerns(image, crop, known)] == ["stain"]
+    small = _cell(40, tuple(int(v) for v in image[225, 225]))
+    crop = dataclasses.replace(preprocess(small, RECIPE, "cell"), normalised=False)
+    assert [concern.kind for concern in concerns(small, crop, known)] == ["stain", "size"]  # the one hides no other
 
 
 def test_optical_density_and_area_are_those_of_the_definition() -> None:
@@ -125,6 +128,12 @@ def test_the_range_is_kept_and_measured_anew_for_other_shards(
     kept.write_text(kept.read_text().replace(manifest.digest, "of other shards"))
     assert load_range(tmp_path, [tmp_path / "nowhere", shards], manifest.digest) == known
     assert set(load_ranges(kept)) == {"of other shards", manifest.digest}, "networks of several recipes keep theirs"
+
+
+def test_a_range_of_too_few_cells_is_refused(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluate.unlike.SplitReader", lambda *_: range(4))
+    with pytest.raises(UserError, match="shards: a range needs at least 5 training cells, there are 4"):
+        measure_training(Path("shards"), manifest)
 
 
 def test_faults_are_named(shards: Path, manifest: Manifest, tmp_path: Path) -> None:
