@@ -9,6 +9,7 @@ import pytest
 
 from contract.errors import UserError
 from evaluate import web
+from evaluate.cell_image import MAXIMUM_BYTES
 from evaluate.web import Server
 
 
@@ -62,6 +63,15 @@ def test_what_an_answered_request_had_too_much_is_no_request(server: Server) -> 
         answer = _raw(server, request)
         assert answer.startswith(f"HTTP/1.1 {status} ".encode())
         assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_an_image_of_the_largest_size_is_read(server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection.request("POST", "/classify", bytes(MAXIMUM_BYTES))
+    response = connection.getresponse()
+    assert response.status == 422
+    assert b"not a BMP, PNG or JPEG image (16777216 bytes)" in response.read()
+    connection.close()
 
 
 def test_a_wrong_file_leaves_the_connection_open(server: Server) -> None:
