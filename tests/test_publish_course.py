@@ -201,6 +201,7 @@ def test_networks_for_people_never_seen_answer_every_split_but_test(artifacts: P
     assert alone.keys() == plain.keys() | {"history_resnet50_unseen.csv"}
     changed = {name for name, data in plain.items() if alone[name] != data}
     assert changed == {"external_resnet50.csv", "external_ensemble.csv"}
+    assert _content(publish(Publish(artifacts, out))) == plain
 
 
 def test_the_ensemble_decides_by_the_thresholds_of_those_who_speak(artifacts: Path, tmp_path: Path) -> None:
