@@ -16,6 +16,7 @@ from two_networks import write_network
 
 from contract.errors import UserError
 from contract.model_card import ModelCard
+from evaluate.cell_image import CellImage
 from evaluate.classify import Classified, Networks, Opinion
 from evaluate.demo import Demo, _draw, _table, _verdict, demo, find_images, shown
 from evaluate.predictor import exported_networks
@@ -149,6 +150,24 @@ def test_a_bad_image_among_many_is_told_before_a_network_is_opened(
     (tmp_path / "2.bmp").write_text("no image")
     with pytest.raises(UserError, match=r"2\.bmp: not a BMP, PNG or JPEG image"):
         demo(Demo((tmp_path,), tmp_path / "artifacts"))
+
+
+def test_each_image_is_judged_by_its_own_pixels(
+    tmp_path: Path, write_image: WriteImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write_image(tmp_path / f"{grey}.bmp", np.full((60, 60, 3), grey, np.uint8)) for grey in (40, 90)]
+    asked: list[tuple[int, str]] = []
+
+    def judge(cell: CellImage, _: object, source: str) -> None:
+        asked.append((int(cell.pixels.max()), source))
+        if len(asked) == len(paths):
+            raise UserError("enough")
+
+    monkeypatch.setattr("evaluate.demo.open_or_pretrained", lambda *_: None)
+    monkeypatch.setattr("evaluate.demo.classify", judge)
+    with pytest.raises(UserError, match="enough"):
+        demo(Demo(tuple(paths), tmp_path, pictures=False))
+    assert asked == [(40, str(paths[0])), (90, str(paths[1]))]
 
 
 @pytest.fixture
