@@ -1,5 +1,6 @@
 """Pairs of networks, people and votes, ensembles and galleries: against values worked out by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,8 +119,9 @@ def test_people_are_identities_else_subjects_else_the_cell_alone() -> None:
 
 
 def test_the_ensemble_averages_and_refuses_other_cells() -> None:
-    both = average([A, B], 0.5)
+    both = average([replace(A, uncalibrated=A.probability**2), B], 0.5)
     assert both.probability == pytest.approx((A.probability + B.probability) / 2)
+    assert both.uncalibrated == pytest.approx((A.probability**2 + B.probability) / 2)
     assert both.verdicts.tolist() == [0, 1, 0, 1, 1, 1, 1, 0]
     with pytest.raises(UserError, match="did not predict the same cells"):
         average([A, _said([0.5], labels=(1,), subjects=("x",))], 0.5)

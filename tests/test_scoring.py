@@ -31,6 +31,7 @@ def test_people_of_several_ids_are_counted_and_shared_as_one(manifest: Manifest)
     cells = Cells(names, names, ("a", "b", "c", "e"), ("a+b", "a+b", "c+d", None), (0, 1, 0, 1))
     data = _dataset(joined, "valid", cells, ["d", "f", None])
     assert (data.people, data.people_shared_with_train) == (3, 1)
+    assert (_bootstrap(cells).cluster, _bootstrap(cells).clusters) == ("identity", 3)
     notes = " ".join(_notes(data, {}, cells, _bootstrap(cells), 1))
     assert "1 of the 3 people in valid are in train too" in notes
     assert "chosen on valid" in notes
