@@ -109,7 +109,7 @@ def test_a_missing_column_is_named_and_nothing_is_written(artifacts: Path, tmp_p
 def test_what_is_not_of_the_report_is_refused_before_anything_is_written(
     artifacts: Path, tmp_path: Path, file: str, words: str
 ) -> None:
-    (artifacts / file).write_text("epoch,train_accuracy,valid_accuracy\n1,0.1,0.1\n")
+    (artifacts / file).write_text("epoch,train_accuracy,valid_accuracy\n1,0.1,0.1\n2,0.1,0.1\n")
     with pytest.raises(UserError, match=words):
         publish(Publish(artifacts, tmp_path / "course"))
     assert not (tmp_path / "course").exists()
