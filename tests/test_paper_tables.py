@@ -50,6 +50,16 @@ def test_the_networks_are_described_by_their_cards() -> None:
     }
 
 
+def test_a_crop_without_a_window_has_none_in_the_table() -> None:
+    one = network("resnet18", 0.9)
+    assert one.file is not None
+    card = one.file.card | {"recipe": one.file.card["recipe"] | {"crop": "box"}}
+    (table,) = part_tables(record(networks={"resnet18": replace(one, file=replace(one.file, card=card))}))[
+        "preprocessing-how"
+    ]
+    assert [row[0] for row in table["rows"]] == ["stain normalisation", "crop", "stored side"]
+
+
 def test_ids_of_which_nobody_searched_the_people_are_not_called_people() -> None:
     def rows(**changes: object) -> dict[str, str]:
         return dict(part_tables(record(**changes))["introduction"][0]["rows"])
