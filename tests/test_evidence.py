@@ -128,7 +128,8 @@ def _demo_figure(
 ) -> Figure:
     drawn: list[Figure] = []
     monkeypatch.setattr(figures, "png_bytes", lambda figure: drawn.append(figure) or b"")
-    figures.draw_activation(cell, {"resnet18": (cell, evidence)}, classes, "one", folder / "one.png")
+    other = 255 - cell  # as another network sees it
+    figures.draw_activation(other, {"resnet18": (cell, evidence)}, classes, "one", folder / "one.png")
     return drawn[0]
 
 

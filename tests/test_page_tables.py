@@ -178,7 +178,8 @@ def test_the_facts_and_the_cards_say_what_their_names_say(page: _Page, html: str
 
 
 def test_calibration_thresholds_votes_and_pairs_stand_below_their_heads(page: _Page) -> None:
-    first, _ = page.table("Calibration before and after temperature")
+    first, ensemble = page.table("Calibration before and after temperature")
+    assert ensemble["temperature"] == "that of its members"
     heads = ("Brier before", "Brier after", "ECE before", "ECE after")
     assert [first[head] for head in heads] == ["0.211", "0.133", "0.122", "0.044"]
     low, operating = page.table("resnet18: rates in percent at each threshold")

@@ -107,5 +107,6 @@ def test_a_picture_has_its_own_ids_the_page_s_colours_and_no_formulae() -> None:
     assert "var(--ink)" in picture.inline
     assert 'id="figure' not in picture.inline
     assert 'id="one-figure' in picture.inline
+    assert picture.inline.count("url(#") == picture.inline.count("url(#one-") > 0
     assert "<style" not in picture.inline
     assert INK in picture.svg.decode()
