@@ -201,6 +201,33 @@ def test_a_step_that_fails_or_is_stopped_after_publishing_deletes_nothing(tmp_pa
     assert model.read_text() == "newer\n"
 
 
+def test_the_course_ends_where_a_training_fails(tmp_path: Path) -> None:
+    stub, log = tmp_path / "python", tmp_path / "log"
+    stub.write_text(f'#!/bin/sh\necho "$@" >> {log}\ncase "$*" in *"--arch resnet50"*) exit 1;; esac\n')
+    stub.chmod(0o755)
+    assert make("course", "DATA=x", f"SHARDS={tmp_path}/s", f"ARTIFACTS={tmp_path}/a", f"PY={stub}").returncode == 2
+    assert re.findall(r"--arch (\S+)", log.read_text()) == ["resnet18", "resnet50"]
+
+
+def test_make_alone_goes_from_drawn_cells_to_a_report_of_every_column(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    command = ["make", "-n", "-o", ".venv/.installed"]
+    plan = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    steps = [" ".join(line.split()) for line in plan.replace("\\\n", "").splitlines() if ".venv/bin/python" in line]
+    first, build, *rest, report, summary = steps
+    assert "build_shards synthetic" in first
+    assert "build_shards build" in build
+    assert sum("-m train baseline" in step for step in rest) == 1
+    for arch in ("resnet18", "resnet50", "resnet152"):
+        training, export = [step for step in rest if f"--arch {arch} " in step]
+        assert "-m train " in training
+        assert "-m export " in export
+        assert training.endswith("--force"), "what broke off is made anew"
+    assert build.endswith("--force")
+    assert "evaluate/run.py" in report
+    assert "-m evaluate summary" in summary
+
+
 @pytest.mark.parametrize("variable", ["SHARDS", "ARTIFACTS"])
 def test_the_course_refuses_folders_with_blanks_in_one_line(tmp_path: Path, variable: str) -> None:
     done = make("course", "DATA=x", f"{variable}={tmp_path}/my folder", "PY=false")
