@@ -61,7 +61,7 @@ def draw_agreement(names: list[str], pairs: tuple[Pair, ...]) -> Figure:
         kappa = "undefined" if pair.kappa is None else f"{pair.kappa:.2f}"
         texts[a, b] = texts[b, a] = f"{100 * pair.agreement:.1f} %\nκ {kappa}"
     figure = Figure(figsize=(1.6 + 0.9 * len(names), 1.3 + 0.8 * len(names)), dpi=DPI, layout="constrained")
-    low = min((pair.agreement for pair in pairs), default=0.0)
+    low = min(pair.agreement for pair in pairs)
     scaled = np.clip((shares - low + 0.02) / (1 - low + 0.04), 0, 1) * (1 - np.eye(len(names)))
     axes = _matrix(figure, scaled)
     for (row, column), text in texts.items():
