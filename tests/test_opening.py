@@ -1,8 +1,9 @@
-"""What a command names reaches the networks that it opens: device, threads, orientations, and which may speak."""
+"""What a command names reaches the networks that it opens: device, threads, orientations; and their shards."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from finished_report import network, record
@@ -10,8 +11,9 @@ from finished_report import network, record
 from contract.errors import UserError
 from contract.manifest import Manifest
 from evaluate.answers import Answers, answer
-from evaluate.columns import Opening
+from evaluate.columns import Columns, Opening, model_file
 from evaluate.demo import Demo, demo
+from evaluate.predictor import Predictor
 from evaluate.report import Report, report
 from evaluate.sheets import redraw_sheets
 from evaluate.web import Web, web
@@ -89,3 +91,11 @@ def test_reports_answers_and_sheets_look_from_the_sides_that_are_named(
         Opening("cuda", 3, 8, baseline=False, allow_other_data=False),
         Opening("cuda", 0, 8, baseline=True, allow_other_data=True),
     ]
+
+
+def test_a_network_s_own_shards_are_no_other_data_although_they_are_not_the_first(three: Path) -> None:
+    predictor = Predictor(three / "resnet50" / "model.onnx", "cpu", 1)
+    first, own = (SimpleNamespace(manifest=SimpleNamespace(digest=d)) for d in ("f", predictor.card.manifest_digest))
+    for shown, other in ((own, False), (first, True)):
+        columns = Columns((first, own), {"resnet50": predictor}, {"resnet50": shown}, None)  # type: ignore[arg-type]
+        assert model_file(columns, "resnet50", three).other_data is other
