@@ -46,7 +46,7 @@ def main(command: Benchmark) -> None:
         subprocess.run([sys.executable, "-c", OPEN, *files], check=True)
         plain.append(time.perf_counter() - began)
     ours, peer = np.array(starts[1:]), np.array(plain[1:])
-    print(f"{len(files)} network(s), {name}, n = {command.n}, onnxruntime {version('onnxruntime-gpu')}")
+    print(f"networks: {len(files)}, {name}, n = {command.n}, onnxruntime {version('onnxruntime-gpu')}")
     for label, seconds in (("demo-web, page and networks ready", ours), ("onnxruntime alone, sessions open", peer)):
         print(f"{label:36} median {np.median(seconds):5.2f} s  ({seconds.min():.2f} to {seconds.max():.2f})")
     print(f"ratio {np.median(ours) / np.median(peer):.2f}")
