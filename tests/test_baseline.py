@@ -235,7 +235,7 @@ def test_the_word_baseline_starts_it_and_the_summary_says_what_matters(
     runpy.run_module("train", run_name="__main__")
     text = capsys.readouterr().out
     assert "baseline on valid, n = 12" in text
-    assert "worst identity: " in text
+    assert "worst subject id: " in text
     made = from_json(Record, (tmp_path / "baseline" / "metrics.json").read_text(), "metrics.json")
     assert "\n".join(summary(made)) in text
     assert json.loads((tmp_path / "baseline" / "metrics.json").read_text())["features"][0] == "area"
