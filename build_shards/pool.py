@@ -16,6 +16,9 @@ from contract.errors import UserError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+# Pools that nobody waited for, kept to the end: a queue that goes with its own thread, which the end of Python stops,
+# may have removed a semaphore and not yet said so, and Python would warn of it.
+_LEFT: list[ProcessPoolExecutor] = []
 
 
 class WorkerPool:
@@ -41,6 +44,7 @@ class WorkerPool:
         except BaseException:  # another Ctrl-C: it may not wait for what they are at
             _kill_workers()
             _end_results(self._pool)
+            _LEFT.append(self._pool)
             raise
 
     def map_in_order(self, work: Callable[[Job], Result], jobs: Sequence[Job], chunk: int = 1) -> Iterator[Result]:
