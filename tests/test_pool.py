@@ -37,14 +37,15 @@ def test_a_workers_blas_has_one_thread(monkeypatch: pytest.MonkeyPatch):
         assert list(pool.map_in_order(os.getenv, ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"])) == ["1", "1"]
 
 
-def _run_command(body: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a module of this text as a room's command, in a session of its own."""
+def assert_interrupted(body: str, folder: Path) -> None:
+    """Run a module of this text as a room's command, in a session of its own, which Ctrl-C ends in its one line."""
     (folder / "stopped.py").write_text(body, encoding="utf-8")
     paths = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(folder)!r}]"
     code = f"{paths}; from contract.command import run_command; run_command('stopped')"
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, start_new_session=True
     )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 def test_ctrl_c_is_one_line_whatever_the_workers_are_at(tmp_path: Path):
@@ -52,8 +53,7 @@ def test_ctrl_c_is_one_line_whatever_the_workers_are_at(tmp_path: Path):
     body = "import os, signal\n\nfrom build_shards.pool import map_in_order\n\n\ndef work(number):\n    "
     body += "if number == 0:\n        os.killpg(0, signal.SIGINT)\n\n\n"
     body += "def main():\n    list(map_in_order(work, range(9), 2))\n"
-    done = _run_command(body, tmp_path)
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert_interrupted(body, tmp_path)
 
 
 def test_a_second_ctrl_c_does_not_wait_for_what_the_workers_are_at(tmp_path: Path):
@@ -61,8 +61,7 @@ def test_a_second_ctrl_c_does_not_wait_for_what_the_workers_are_at(tmp_path: Pat
     body += "for _ in range(2 if number == 0 else 0):\n        os.kill(os.getppid(), signal.SIGINT)\n        "
     body += "time.sleep(1)\n    time.sleep(120)\n\n\n"
     body += "def main():\n    list(map_in_order(work, range(2), 2))\n"
-    done = _run_command(body, tmp_path)
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert_interrupted(body, tmp_path)
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_rest_of_a_result(tmp_path: Path):
@@ -73,8 +72,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_rest_of_a_result(tmp_path: Path):
     body += "os.kill(os.getppid(), signal.SIGINT)\n        time.sleep(1)\n    else:\n        time.sleep(120)\n\n\n"
     body += "def main():\n    jobs = [(n, bytes(1 << 20)) for n in range(9)]  # more than a pipe holds\n    "
     body += "list(map_in_order(work, jobs, 2))\n"
-    done = _run_command(body, tmp_path)
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert_interrupted(body, tmp_path)
 
 
 def test_workers_that_cannot_be_started_are_one_line():
