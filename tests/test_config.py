@@ -9,17 +9,19 @@ from contract.errors import UserError
 from train.cli import _for_each_network as for_each_network
 from train.config import Config, recipe_of
 
-NAN = float("nan")
+NAN, ENDLESS = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("epochs", 0),
-        ("batch_size", -1),
+        ("batch_size", 0),
         ("lr", 0.0),
         ("lr", NAN),
+        ("lr", ENDLESS),
         ("weight_decay", -0.1),
+        ("weight_decay", ENDLESS),
         ("warmup_epochs", -1.0),
         ("ema_decay", 1.0),
         ("ema_decay", -0.1),
@@ -40,7 +42,7 @@ NAN = float("nan")
         ("patience", -1),
         ("mixup", -0.2),
         ("subject_head", NAN),
-        ("subject_head", float("inf")),
+        ("subject_head", -ENDLESS),
         ("cutmix", NAN),
         ("blur", 1.1),
         ("blur_sigma", 0.0),
@@ -49,6 +51,7 @@ NAN = float("nan")
         ("jpeg", 2.0),
         ("erode", -1),
         ("erode", 1025),
+        ("epochs", 1_000_001),
         ("epochs", 10**30),
         ("cycles", 0),
         ("cycles", 17),
@@ -81,7 +84,8 @@ def test_a_choice_that_there_is_not_is_refused_with_those_there_are(name: str, v
     "changes",
     [
         *({}, {"seed": 2**32 - 1}, {"ema_decay": 0.0}, {"affine": 1.0, "shift": 0.0, "label_smoothing": 0.0}),
-        *({"cycles": 16}, {"threads": 1024}, {"blur_sigma": 10.0}, {"blur": 0.5, "sharpen": 0.5}),
+        *({"cycles": 16}, {"threads": 1024}, {"blur_sigma": 10.0}, {"blur": 0.5, "sharpen": 0.5}, {"erode": 1024}),
+        *({"epochs": 1_000_000}, {"scale": 0.0}, {"subject_head": -9.0}, {"mixup": 9.0}, {"checkpoint_every": 0.0}),
     ],
 )
 def test_values_at_the_edge_are_welcome(changes: dict[str, Any]) -> None:
