@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from dataclasses import replace
 from multiprocessing import active_children, get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +25,10 @@ from tars import Members, members_of, tar_bytes
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.shard_reader import SplitReader
+from train.batch_plan import PAD
 from train.cache import RamCache
 from train.data import train_batches
-from train.workers import loader_context
+from train.workers import _refuse_dead, loader_context
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 60  # seconds after which a test of "nothing hangs" has failed
@@ -112,6 +116,14 @@ def test_a_killed_worker_names_the_sample_it_was_at(
     wanted = rf"{shard}: train-000017: a worker of the loader was killed \(SIGKILL\)"
     with pytest.raises(UserError, match=wanted):
         list(train_batches(reader, 5, 0, 1, workers, pin=False, cache=RamCache(reader) if cache else None))
+
+
+def test_a_dead_worker_is_named_with_its_own_sample_and_with_none_before_its_first(reader: SplitReader) -> None:
+    status: Any = SimpleNamespace(array=np.array([[11, 7], [22, 3], [33, PAD]]))
+    for pid, where in ((22, reader.name(3)), (33, "split 'train'"), (44, "split 'train'")):
+        workers: Any = {11: SimpleNamespace(exitcode=None), pid: SimpleNamespace(exitcode=-9)}
+        with pytest.raises(UserError, match=f"^{re.escape(where)}: a worker of the loader was killed"):
+            _refuse_dead(workers, reader, status)
 
 
 def test_a_worker_killed_from_outside_ends_the_epoch_and_its_siblings(reader: SplitReader) -> None:
