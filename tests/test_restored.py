@@ -17,7 +17,7 @@ from contract.manifest import Manifest
 from contract.model_card import FORMAT, LIMITS, ModelCard
 from contract.shard_reader import SplitReader
 from export.quantize import calibration_sample
-from export.restore import checkpoint_card, restore, restore_file
+from export.restore import checkpoint_card, on_shards, restore, restore_file
 from export.source import Cells
 from export.unfold import output_statistics
 from train.normalise import Normalise
@@ -95,3 +95,12 @@ def test_statistics_are_of_all_batches_together(
     for name, (mean, deviation) in output_statistics(network, Normalise.of(card), images).items():
         assert torch.allclose(mean, at_once[name][0], rtol=1e-4, atol=1e-6), name
         assert torch.allclose(deviation, at_once[name][1], rtol=1e-4, atol=1e-6), name
+
+
+def test_the_cells_of_its_training_are_found_among_several_folders(
+    card: ModelCard, shards: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    (tmp_path / "manifest.json").write_text(replace(manifest, source_digest="1" * 64).to_json())
+    kept = replace(card, training={"source_digest": manifest.source_digest}, manifest_digest="0" * 64)
+    for folders in ((tmp_path, shards), (shards, tmp_path)):
+        assert on_shards(kept, folders, tmp_path / "model.onnx") == replace(kept, manifest_digest=manifest.digest)
