@@ -42,6 +42,16 @@ def test_people_of_several_ids_are_counted_and_shared_as_one(manifest: Manifest)
     assert "chosen on" not in learned
 
 
+def test_a_report_says_of_which_cells_it_is(manifest: Manifest) -> None:
+    counted = tuple(replace(split, subjects=7, shared_subjects=2) for split in manifest.splits)
+    names = ("1", "2", "3")
+    cells = Cells(names, names, ("a", "b", None), (None,) * 3, (0, 1, 1))
+    data = _dataset(replace(manifest, splits=counted), "valid", cells, ["b"])
+    assert (data.split, data.n, data.class_counts, data.classes) == ("valid", 3, (1, 2), ("normal", "blast"))
+    assert (data.subjects, data.subjects_shared_with_train, data.people) == (7, 2, 2)
+    assert (_bootstrap(cells).cluster, _bootstrap(cells).clusters) == ("subject", 3)  # the third cell stands alone
+
+
 def test_verdicts_on_unlabelled_splits_are_counted_by_class() -> None:
     found = drawn_predictions()
     column = score_network(Speaker("resnet18", 0.4, "balanced"), found, {"test": found.in_order(found.cells.ids[:9])})
