@@ -77,6 +77,20 @@ def test_a_list_of_answers_names_no_file_elsewhere(command: Answers, tmp_path: P
     }
 
 
+def test_a_card_that_lacks_what_is_asked_of_it_is_refused(command: Answers) -> None:
+    path = answer(command) / "answers.json"
+    listed = json.loads(path.read_text())
+    card = listed["networks"]["resnet18"]["card"]
+    asked = ("arch", "classes", "recipe", "seed", "manifest_digest", "operating_point", "threshold", "training")
+    for damage in (*({name: None} for name in asked), {"threshold": "high"}, {"training": []}):
+        ((name, value),) = damage.items()
+        damaged = {**card, name: value} if value is not None else {k: v for k, v in card.items() if k != name}
+        listed["networks"]["resnet18"]["card"] = damaged
+        path.write_text(json.dumps(listed))
+        with pytest.raises(UserError, match=r"networks\.resnet18\.card: must be a network's: answer anew"):
+            load_answers(command.artifacts)
+
+
 def test_a_baseline_beside_the_networks_answers_nothing(command: Answers) -> None:
     (command.artifacts / "baseline").mkdir()
     (command.artifacts / "baseline" / "metrics.json").write_text("{}")  # of which a report would ask for more
