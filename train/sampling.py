@@ -38,4 +38,4 @@ def balanced_order(groups: Sequence[Hashable], rng: np.random.Generator) -> Posi
 
 def _cycled(members: Positions, n: int, rng: np.random.Generator) -> Positions:
     rounds = -(-n // len(members))
-    return np.concatenate([rng.permutation(members) for _ in range(rounds)] or [members[:0]])[:n]
+    return np.concatenate([rng.permutation(members) for _ in range(rounds)])[:n]
