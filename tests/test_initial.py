@@ -102,11 +102,15 @@ def test_weights_that_do_not_fit_or_would_be_overwritten_are_refused(
         Run(replace(config, initial=inside))
 
 
-@pytest.mark.parametrize("way", ["a link", "two dots"])
+@pytest.mark.parametrize("way", ["a link", "two dots", "a link to the file"])
 def test_a_detour_to_the_folder_that_is_written_is_seen_through(way: str, shards: Path, tmp_path: Path) -> None:
     (tmp_path / "artifacts" / "resnet50").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "artifacts")
-    detours = {"a link": tmp_path / "link", "two dots": tmp_path / "artifacts" / "resnet50" / ".."}
-    initial = detours[way] / "resnet18" / "best.pt"
+    (tmp_path / "start.pt").symlink_to(tmp_path / "artifacts" / "resnet18" / "best.pt")
+    detours = {
+        "a link": tmp_path / "link" / "resnet18" / "best.pt",
+        "two dots": tmp_path / "artifacts" / "resnet50" / ".." / "resnet18" / "best.pt",
+        "a link to the file": tmp_path / "start.pt",
+    }
     with pytest.raises(UserError, match="lies in the folder that this run writes"):
-        Run(replace(config_of(shards, tmp_path / "artifacts"), initial=initial))
+        Run(replace(config_of(shards, tmp_path / "artifacts"), initial=detours[way]))

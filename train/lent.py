@@ -30,9 +30,9 @@ def refuse_different(flag: str, path: Path, rule: str, then: dict[str, Any], now
 
 
 def refuse_overwritten(flag: str, path: Path, config: Config) -> None:
-    """Raise ``UserError`` for a checkpoint in the folder that the run of ``config`` writes.
+    """Raise ``UserError`` for a checkpoint in the folder that the run of ``config`` writes, or a link to one there.
 
     With it would go what the run was made of: no resumed one could start from it, or be taught by it, any more.
     """
-    if path.parent.resolve() == (config.artifacts / config.arch).resolve():
+    if (config.artifacts / config.arch).resolve() in (path.parent.resolve(), path.resolve().parent):
         raise UserError(f"{flag} {path}: lies in the folder that this run writes; choose another --artifacts")
