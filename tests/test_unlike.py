@@ -73,6 +73,14 @@ def test_another_size_is_told(known: TrainingRange) -> None:
         assert _kinds(_cell(radius, colour), known) == ["size"]
 
 
+def test_the_smallest_and_the_largest_size_of_the_range_are_within_it(known: TrainingRange) -> None:
+    image = _middle(known)
+    crop = preprocess(image, RECIPE, "cell")
+    area, _ = describe(crop.image, crop.box)
+    for ends in ((area, 2 * area), (area / 2, area)):
+        assert _kinds(image, dataclasses.replace(known, area=ends)) == []
+
+
 def test_a_box_crop_does_not_hide_the_size(known: TrainingRange) -> None:
     colour = tuple(int(v) for v in _middle(known)[225, 225])
     assert _kinds(_cell(40, colour), known, Recipe(size=40, crop="box")) == ["size"]
