@@ -1,5 +1,6 @@
 """The web page in a real browser (headless Chromium): drop cells, read verdicts, drop a text file, read the error."""
 
+import base64
 import os
 import re
 import shutil
@@ -7,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
@@ -92,6 +95,59 @@ def test_three_cells_three_verdicts_and_a_text_file(page: Page, synthetic_data: 
     _drop(page, notes)
     expect(page.get_by_role("alert")).to_have_text("notes.txt: not a BMP, PNG or JPEG image (10 bytes)")
     expect(page.get_by_text("3 images classified, 1 refused.")).to_be_visible()
+
+
+def _pixel(value: int) -> str:
+    return (
+        "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", np.full((1, 1), value, np.uint8))[1]).decode()
+    )
+
+
+def test_every_number_and_picture_of_the_answer_stands_in_its_place(page: Page, synthetic_data: Path) -> None:
+    names, thresholds, verdicts = ("resnet18", "resnet50", "resnet152", "ensemble"), (0.5, 0.25, 0.75, 0.125), "0110"
+    opinions = [
+        {
+            "network": name,
+            "label": int(label),
+            "verdict": ("normal", "blast")[int(label)],
+            "probability": probability,
+            "threshold": threshold,
+            "milliseconds": milliseconds,
+            "map": None if name == "ensemble" else _pixel(50 + number),
+        }
+        for number, (name, label, probability, threshold, milliseconds) in enumerate(
+            zip(names, verdicts, (0.0626, 0.9996, 0.51, 0.1), thresholds, (10.4, 20.6, 300.0, 331.0), strict=True)
+        )
+    ]
+    told = [{"kind": "size", "text": "size: small"}, {"kind": "stain", "text": "stain: blue"}]
+    answer = {"crop": _pixel(9), "classes": ["hem", "all"], "milliseconds": 1.0, "concerns": told, "opinions": opinions}
+    page.route("**/classify*", lambda route: route.fulfill(json=answer))
+    page.set_input_files("#files", synthetic_data / "synthetic" / "valid" / "0.bmp")
+    expect(page.locator("#news")).to_have_text("1 image classified. 0.bmp: normal, says the ensemble.", timeout=60_000)
+    article = page.get_by_role("article")
+    assert [" ".join(row.split()) for row in article.get_by_role("row").all_inner_texts()] == [
+        "network verdict P(all) time",
+        "resnet18 normal 6.3 % 10 ms",
+        "resnet50 blast 100.0 % 21 ms",
+        "resnet152 blast 51.0 % 300 ms",
+        "ensemble normal 10.0 % 331 ms",
+    ]
+    assert " ".join(article.locator(".head").inner_text().split()) == "0.bmp normal ensemble, P(all) 10.0 %"
+    assert article.get_by_role("listitem").all_inner_texts() == ["size: small", "stain: blue"]
+    lengths = {"fill": ("width", [6.3, 100, 51, 10]), "tick": ("left", [50, 25, 75, 12.5])}
+    for kind, (side, shares) in lengths.items():
+        found = article.locator(f".{kind}").evaluate_all(f"all => all.map((one) => parseFloat(one.style.{side}))")
+        assert found == shares
+    for number, label in enumerate(verdicts):
+        expect(article.locator(".track").nth(number)).to_have_class(f"track label-{label}")
+    pictures = [
+        (figure.inner_text().strip(), figure.get_by_role("img")) for figure in article.get_by_role("figure").all()
+    ]
+    assert [(words, picture.get_attribute("src")) for words, picture in pictures] == [
+        ("as the networks see it", _pixel(9)),
+        *((name, _pixel(50 + number)) for number, name in enumerate(names[:3])),
+    ]
+    assert pictures[2][1].get_attribute("alt") == "Where resnet50 looks in 0.bmp; its verdict is blast"
 
 
 def test_a_name_is_never_markup(page: Page, synthetic_data: Path, tmp_path: Path) -> None:
