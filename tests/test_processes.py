@@ -182,15 +182,17 @@ def test_in_two_processes_batch_norm_is_that_of_the_whole_batch_and_people_weigh
         assert [(tmp_path / f"{check}{rank}").read_text() for rank in range(2)] == ["agreed"] * 2
 
 
-def test_replaced_batch_norm_keeps_names_weights_and_statistics() -> None:
+def test_replaced_batch_norm_keeps_names_weights_statistics_and_settings() -> None:
     torch.manual_seed(0)
     network = ResNet(BasicBlock, (1, 1, 1, 1), 2)
+    network.bn1.eps, network.bn1.momentum = 1e-3, 0.25
     network(torch.randn(2, 3, 40, 40))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     replaced = replace_batch_norm(network, SynchronisedBatchNorm)
     assert [type(m) for m in replaced.modules() if isinstance(m, nn.BatchNorm2d)] == [SynchronisedBatchNorm] * 12
     assert replaced.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in replaced.state_dict().items())
+    assert (network.bn1.eps, network.bn1.momentum) == (1e-3, 0.25)
 
 
 def test_one_process_needs_no_network() -> None:

@@ -42,10 +42,10 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
 
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics towards those of this batch."""
-        momentum = 0.1 if self.momentum is None else self.momentum
+        assert self.momentum is not None  # else torch's is the mean of all batches, which no network here takes
         with torch.no_grad():
-            self.running_mean.lerp_(mean, momentum)  # type: ignore[union-attr]
-            self.running_var.lerp_(variance, momentum)  # type: ignore[union-attr]
+            self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr]
+            self.running_var.lerp_(variance, self.momentum)  # type: ignore[union-attr]
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
 
 
