@@ -4,19 +4,24 @@ import copy
 import math
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from equality import assert_equal
 from small_network import SmallNetwork, config_of
 
 from contract.errors import UserError
+from contract.model_card import YOUNGER
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.config import Config
 from train.loop import train as train_network
 from train.optimize import make_optimizer
-from train.reload import _load_optimizer
+from train.processes import Processes
+from train.reload import _load_optimizer, _phase_of, differences
+from train.run import Run
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 PHASE = {"epoch": 3, "step": 1, "seconds": 1.0, "losses": torch.zeros(2), "correct": torch.tensor(3)}
@@ -106,3 +111,33 @@ def test_settings_of_the_optimizer_are_the_runs_own_and_only_its_state_is_carrie
     assert torch.equal(
         anew.state[network.fc.weight]["momentum_buffer"], optimizer.state[network.fc.weight]["momentum_buffer"]
     )
+
+
+def test_what_every_step_of_adamw_carries_over_comes_back() -> None:
+    network, config = SmallNetwork(), Config(optimizer="adamw")
+    optimizer, anew = make_optimizer(network, config), make_optimizer(network, config)
+    network(torch.ones(2, 3, 8, 8)).sum().backward()
+    optimizer.step()
+    _load_optimizer(anew, copy.deepcopy(optimizer.state_dict()))
+    assert anew.state[network.fc.weight]["step"] == 1
+    assert_equal(anew.state_dict()["state"], optimizer.state_dict()["state"])
+
+
+def test_an_epoch_goes_on_with_its_time_and_the_sums_of_all_processes_in_the_first(
+    shards: Path, tmp_path: Path
+) -> None:
+    run = Run(config_of(shards, tmp_path))
+    saved = PHASE | {"epoch": 1, "seconds": 7.5, "losses": torch.tensor([0.5, 0.0])}
+    for rank, losses, correct in ((0, [1.0, 0.0], 3), (1, [0.0, 0.0], 0)):  # each has the share of one of two
+        run.processes = Processes(rank, 2)
+        phase = _phase_of(run, saved)
+        assert (phase.step, phase.checked, phase.seconds) == (1, 1, 7.5)
+        assert (phase.losses.tolist(), phase.correct.item()) == (losses, correct)
+
+
+def test_a_checkpoint_from_before_there_was_a_setting_did_what_was_done_then(shards: Path, tmp_path: Path) -> None:
+    run = Run(config_of(shards, tmp_path, colours=False))
+    card = run.card()
+    older = replace(card, training={name: value for name, value in card.training.items() if name not in YOUNGER})
+    assert differences(older, run) == []
+    assert differences(older, Run(config_of(shards, tmp_path))) == ["colours False -> True"]
