@@ -11,8 +11,14 @@ import numpy as np
 
 from contract.model_card import ModelCard
 from evaluate.classify import Classified, Networks, Opinion
+from evaluate.evidence import mean_evidence, paint_evidence
 from evaluate.unlike import Concern
-from evaluate.web_page import describe_image, describe_networks
+from evaluate.web_page import SIDE, describe_image, describe_networks
+
+
+def _pixels(url: str) -> np.ndarray:
+    data = np.frombuffer(base64.b64decode(url.removeprefix("data:image/png;base64,")), np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1]
 
 
 def test_a_card_is_told_in_words_each_metric_with_its_interval(card: ModelCard) -> None:
@@ -45,6 +51,29 @@ def test_the_crop_is_shown_in_its_own_colours() -> None:
     crop = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     ensemble = Opinion(1, "blast", 0.9, 0.5, 1.5, None, None)
     told = describe_image(Classified(crop, {}, ensemble, ("normal", "blast"), (Concern("size", "small"),), 2.0))
-    data = np.frombuffer(base64.b64decode(told["crop"].removeprefix("data:image/png;base64,")), np.uint8)
-    np.testing.assert_array_equal(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1], crop)
+    np.testing.assert_array_equal(_pixels(told["crop"]), crop)
     assert told["concerns"] == [{"kind": "size", "text": "small"}]
+
+
+def test_every_opinion_is_told_whole_with_the_map_of_its_own_network() -> None:
+    rng = np.random.default_rng(0)
+    cells = [rng.integers(0, 256, (8, 8, 3), np.uint8) for _ in range(2)]
+    maps = [rng.standard_normal((2, 2)).astype(np.float32) for _ in range(2)]
+    one = Opinion(1, "all", 0.75, 0.5, 12.0, maps[0], cells[0])
+    other = Opinion(0, "hem", 0.25, 0.375, 24.0, maps[1], cells[1])
+    ensemble = Opinion(1, "all", 0.5, 0.4375, 36.0, None, None)
+    told = describe_image(
+        Classified(cells[0], {"resnet18": one, "resnet50": other}, ensemble, ("hem", "all"), (), 40.0)
+    )
+    assert (told["classes"], told["milliseconds"]) == (["hem", "all"], 40.0)
+    *networks, last = told["opinions"]
+    seen = [_pixels(network.pop("map")) for network in networks]
+    for found, cell, evidence in zip(seen, cells, maps, strict=True):
+        np.testing.assert_array_equal(found, paint_evidence(cell, mean_evidence([evidence], SIDE)))
+    assert last.pop("map") is None
+    names = ("network", "label", "verdict", "probability", "threshold", "milliseconds")
+    assert [tuple(said[name] for name in names) for said in told["opinions"]] == [
+        ("resnet18", 1, "all", 0.75, 0.5, 12.0),
+        ("resnet50", 0, "hem", 0.25, 0.375, 24.0),
+        ("ensemble", 1, "all", 0.5, 0.4375, 36.0),
+    ]
