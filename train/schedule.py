@@ -38,10 +38,10 @@ def learning_rate_of_step(config: Config, epoch: int, step: int, steps: int) -> 
 
 
 def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
-    """Linear warm-up over ``warmup`` steps, then half a cosine from ``peak`` to zero at ``steps``."""
+    """Linear warm-up over ``warmup`` steps, then half a cosine from ``peak`` to zero at ``steps``, after the last."""
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, steps - warmup)))
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
 def size_of_epoch(config: Config, full: int, epoch: int) -> int:
