@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -237,3 +238,11 @@ def test_a_worker_that_ends_by_itself_names_the_sample_it_was_at(
     do_at(monkeypatch, "train-000017", lambda: os.getpid() == parent or os._exit(3))
     with pytest.raises(UserError, match=r"train-000017: a worker of the loader ended with status 3 here"):
         list(train_batches(reader, 5, 0, 1, 2, pin=False))
+
+
+def test_a_loader_works_outside_the_main_thread_where_no_handler_can_be_set(reader: SplitReader) -> None:
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.extend(train_batches(reader, 12, 0, 1, 1, pin=False)))
+    thread.start()
+    thread.join(PATIENCE)
+    assert len(found) == 3
