@@ -91,6 +91,12 @@ def test_a_card_that_lacks_what_is_asked_of_it_is_refused(command: Answers) -> N
             load_answers(command.artifacts)
 
 
+def test_the_list_of_answers_says_from_how_many_sides_the_networks_looked(command: Answers) -> None:
+    for sides in (1, 8):
+        answer(replace(command, orientations=sides))  # type: ignore[arg-type]
+        assert load_answers(command.artifacts).orientations == sides
+
+
 def test_a_baseline_beside_the_networks_answers_nothing(command: Answers) -> None:
     (command.artifacts / "baseline").mkdir()
     (command.artifacts / "baseline" / "metrics.json").write_text("{}")  # of which a report would ask for more
