@@ -8,6 +8,7 @@ another origin is refused, and a Content-Security-Policy keeps the page from ask
 
 import json
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import tyro
@@ -47,7 +48,9 @@ HEADERS = {
 }
 PATIENCE = 60  # seconds that the page waits for the networks before it asks again
 DIGITS = 20  # of a length: Python turns no number of thousands of digits into an int
-AT_ONCE = 2  # images read and classified side by side: memory stays bounded
+AT_ONCE = 2  # images decoded and classified side by side: memory stays bounded
+IN_MEMORY = 2**20  # bytes of a body on its way; the rest of a larger one waits in a file that has no name
+CHUNK = 2**16  # bytes
 
 
 @dataclass(frozen=True)
@@ -143,8 +146,23 @@ class _Handler(BaseHTTPRequestHandler):
             )
         else:
             name = parse_qs(url.query).get("name", ["image"])[0][:200]
-            with self.server.work:
-                self._classify(self.rfile.read(int(length)), name)
+            with tempfile.SpooledTemporaryFile(IN_MEMORY) as body:
+                if self._receive(int(length), body, name):
+                    body.seek(0)
+                    with self.server.work:
+                        self._classify(body.read(), name)
+
+    def _receive(self, length: int, body: IO[bytes], name: str) -> bool:
+        """Read a request's body before its turn comes: a client that stalls must keep nobody else waiting."""
+        while length and (part := self.rfile.read(min(length, CHUNK))):
+            try:
+                body.write(part)
+            except OSError as error:
+                why = f"{name}: the disk has no room to read it: {error.strerror}"
+                self._refuse(HTTPStatus.INSUFFICIENT_STORAGE, why)
+                return False
+            length -= len(part)
+        return True
 
     def _classify(self, data: bytes, name: str) -> None:
         try:

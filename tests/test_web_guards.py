@@ -1,5 +1,7 @@
 """What the web page's server says in every answer, and that no body of a refused request becomes a request."""
 
+import contextlib
+import errno
 import http.client
 import socket
 import threading
@@ -101,6 +103,33 @@ def test_no_more_images_are_read_at_once_than_memory_has_room_for(
         assert connection.getresponse().read() == b'{"error": "enough"}'
     connection.close()
     assert room == [web.AT_ONCE - 1] * (web.AT_ONCE + 1)
+
+
+def test_uploads_that_stall_keep_nobody_waiting(server: Server) -> None:
+    header = f"Host: 127.0.0.1:{server.server_port}\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(web.AT_ONCE):
+            stalled = open_ones.enter_context(socket.create_connection(("127.0.0.1", server.server_port), timeout=20))
+            stalled.sendall(f"POST /classify HTTP/1.1\r\n{header}".encode())
+            assert stalled.recv(65536).startswith(b"HTTP/1.1 100 ")  # its body is waited for
+            stalled.sendall(b"half")
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+        connection.request("POST", "/classify", b"no image")
+        assert connection.getresponse().status == 422
+        connection.close()
+
+
+def test_an_image_that_finds_no_room_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection.request("POST", "/classify?name=a.bmp", bytes(web.IN_MEMORY + 1))
+    response = connection.getresponse()
+    assert (response.status, response.headers["Connection"]) == (507, "close")  # the rest is no request
+    assert response.read() == b'{"error": "a.bmp: the disk has no room to read it: No space left on device"}'
+    connection.close()
 
 
 @pytest.mark.parametrize("path", ["/", "/page.js", "/nowhere"])
