@@ -17,6 +17,7 @@ import typst
 from contract.errors import UserError
 from contract.files import read_bytes
 from contract.publish import publish_bytes
+from evaluate.cjk import CJK, INSTALL
 from evaluate.paper_tables import headline, part_pictures, part_tables
 from evaluate.record_check import check_record
 from evaluate.report_record import AGAIN, METRICS, ReportRecord, load_record
@@ -29,13 +30,6 @@ STUDENT_ID = re.compile(r"[A-Za-z0-9]{4,20}")
 JOINTS = re.compile(r"\. |[ .'’·-]")  # between the parts of a name
 REFUSED = (typst.TypstError, ValueError)  # what ``_compile`` raises
 LATIN = "Libertinus Serif"  # comes with the compiler
-# Fonts with Chinese, Japanese and Korean characters, as systems name them; the first that is there is taken.
-CJK = (
-    *("Noto Serif CJK TC", "Noto Serif TC", "Source Han Serif TC", "Songti TC", "PMingLiU", "MingLiU"),
-    *("Noto Sans CJK TC", "Noto Sans TC", "Source Han Sans TC", "PingFang TC", "Microsoft JhengHei", "Heiti TC"),
-    *("Noto Serif CJK JP", "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
-    *("AR PL UMing TW", "AR PL UKai TW", "Hiragino Sans", "Yu Gothic", "Malgun Gothic", "SimSun", "Unifont"),
-)
 
 
 @dataclass(frozen=True)
@@ -172,8 +166,5 @@ def _lay(picture: dict[str, Any], room: Path) -> dict[str, Any]:
 def _explain(message: str) -> str:
     found = re.search(r"the text `?\"(.+?)\"`? could not be displayed", message)
     if found:
-        return (
-            f"no font here can draw {found[1]!r}: install one that can (Debian: apt-get install "
-            "fonts-noto-cjk), or name a folder of fonts (--fonts)"
-        )
+        return f"no font here can draw {found[1]!r}: {INSTALL}, or name a folder of fonts (--fonts)"
     return f"cannot be typeset: {message}"

@@ -15,6 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from evaluate.evidence import BLAST, NORMAL
+from evaluate.letters import OWN, boxes_allowed, give_fonts
 
 DPI = 150
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d1d9e0", "#ffffff"
@@ -26,7 +27,7 @@ DASHES = {"resnet18": "-", "resnet50": "--", "resnet152": "-.", "baseline": ":",
 MARKERS = {"resnet18": "o", "resnet50": "s", "resnet152": "^", "baseline": "X", "ensemble": "D"}
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "leukoshard",
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
+    "font.family": OWN,
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
@@ -82,18 +83,20 @@ def render(figure: Figure, name: str, alt: str) -> Picture:
 def png_bytes(figure: Figure) -> bytes:
     """The figure as PNG, 150 dpi."""
     canvas, image = FigureCanvasAgg(figure), io.BytesIO()  # print_png draws once, savefig twice
+    give_fonts(figure)
     engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.execute(figure)
-        figure.set_layout_engine("none")
-    with matplotlib.rc_context(STYLE):
-        canvas.print_png(image, metadata={"Software": None})
+    with boxes_allowed():
+        if engine is not None:
+            engine.execute(figure)
+            figure.set_layout_engine("none")
+        with matplotlib.rc_context(STYLE):
+            canvas.print_png(image, metadata={"Software": None})
     return image.getvalue()
 
 
 def _svg(figure: Figure, letters: str) -> bytes:
     canvas, image = FigureCanvasSVG(figure), io.BytesIO()
-    with matplotlib.rc_context({**STYLE, "svg.fonttype": letters}):
+    with boxes_allowed(), matplotlib.rc_context({**STYLE, "svg.fonttype": letters}):
         canvas.print_svg(image, metadata={"Date": None, "Creator": None})
     return image.getvalue()
 

@@ -16,7 +16,8 @@ from pypdf import PdfReader
 
 from contract.errors import UserError
 from contract.record import to_json
-from evaluate.paper import CJK, Paper, handin_stem, paper
+from evaluate.cjk import CJK
+from evaluate.paper import Paper, handin_stem, paper
 from evaluate.paper_tables import headline, part_tables
 from evaluate.words import FILES
 
