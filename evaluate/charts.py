@@ -1,5 +1,7 @@
 """Charts of scores with their intervals, of subjects, and of accuracy per epoch."""
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +20,7 @@ TITLES = {
     "specificity": "specificity",
     "ppv": "PPV (precision)",
     "npv": "NPV",
-    "f1": "F1 of blasts",
+    "f1": "F1 of {}s",  # of label 1, by its name
     "f1_weighted": "weighted F1",
     "mcc": "MCC",
     "auroc": "AUROC",
@@ -29,17 +31,22 @@ TITLES = {
 MOST_SUBJECTS = 80  # rows of the dot plot
 
 
+def titles_of(classes: Sequence[str]) -> dict[str, str]:
+    """What each score is called; ``classes`` are the names of labels 0 and 1."""
+    return TITLES | {"f1": TITLES["f1"].format(classes[1])}
+
+
 @matplotlib.rc_context(STYLE)
 def draw_intervals(record: ReportRecord) -> Figure:
     """Draw every score with both intervals, a panel a score, a row a network."""
-    names = list(record.networks)
+    names, titles = list(record.networks), titles_of(record.dataset.classes)
     columns, rows = 4, -(-(len(NAMES) + 1) // 4)
     figure = Figure(figsize=(10, rows * (0.75 + 0.24 * len(names))), dpi=DPI, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
     for place, (panel, score) in enumerate(zip(panels.flat, NAMES, strict=False)):
         for row, name in enumerate(names):
             _estimate(panel, row, getattr(record.networks[name].scores, score), COLOURS[name], MARKERS[name])
-        panel.set_title(TITLES[score], fontsize=9, loc="left")
+        panel.set_title(titles[score], fontsize=9, loc="left")
         panel.set_yticks(range(len(names)), names if place % columns == 0 else [""] * len(names))
         panel.set_ylim(len(names) - 0.4, -0.6)
         panel.xaxis.set_major_locator(MaxNLocator(4))

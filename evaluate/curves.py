@@ -18,6 +18,7 @@ from evaluate.report_record import Network, Reliability, ReportRecord
 def draw_roc(found: dict[str, Predictions], record: ReportRecord) -> Figure:
     """Draw ROC curves, and where each network operates."""
     figure, axes = _square()
+    normal, blast = record.dataset.classes
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
     for name, said in found.items():
         false_alarms, sensitivity, _ = roc_curve(said.labels, said.probability)
@@ -25,8 +26,8 @@ def draw_roc(found: dict[str, Predictions], record: ReportRecord) -> Figure:
         axes.plot(false_alarms, sensitivity, DASHES[name], color=COLOURS[name], label=f"{name}, AUROC {auroc:.3f}")
         (tn, fp), (fn, tp) = record.networks[name].confusion
         axes.plot(fp / (fp + tn), tp / (tp + fn), MARKERS[name], color=COLOURS[name], markersize=6)
-    axes.set_xlabel("1 - specificity (normal cells called blast)")
-    axes.set_ylabel("sensitivity (blasts found)")
+    axes.set_xlabel(f"1 - specificity ({normal} cells called {blast})")
+    axes.set_ylabel(f"sensitivity ({blast}s found)")
     axes.set_title("ROC; the mark is the operating threshold")
     axes.legend(loc="lower right")
     return figure
@@ -47,7 +48,7 @@ def draw_precision_recall(found: dict[str, Predictions], record: ReportRecord) -
             axes.plot(tp / (tp + fn), tp / (tp + fp), MARKERS[name], color=COLOURS[name], markersize=6)
     axes.set_xlabel("sensitivity (recall)")
     axes.set_ylabel("PPV (precision)")
-    axes.set_title(f"Precision and recall; dotted: share of blasts, {share:.2f}")
+    axes.set_title(f"Precision and recall; dotted: share of {record.dataset.classes[1]}s, {share:.2f}")
     axes.legend(loc="lower left")
     return figure
 
@@ -62,7 +63,7 @@ def _square() -> tuple[Figure, Axes]:
 
 
 @matplotlib.rc_context(STYLE)
-def draw_reliability(networks: dict[str, Network]) -> Figure:
+def draw_reliability(networks: dict[str, Network], classes: Sequence[str]) -> Figure:
     """Draw reliability diagrams before and after temperature, with the number of cells in each bin below."""
     count = len(networks)
     figure = Figure(figsize=(max(3.2, 2.65 * count), 4.4), dpi=DPI, layout="constrained")
@@ -83,8 +84,8 @@ def draw_reliability(networks: dict[str, Network]) -> Figure:
         upper.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), box_aspect=1)
         lower.set_box_aspect(1 / 3)  # as wide as the square above, also where the height limits it: one x axis for both
         upper.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=7)  # below the title: inside, curves cross it
-        lower.set_xlabel("probability of a blast")
-    panels[0, 0].set_ylabel("share of blasts")
+        lower.set_xlabel(f"probability of a {classes[1]}")
+    panels[0, 0].set_ylabel(f"share of {classes[1]}s")
     panels[1, 0].set_ylabel("cells")
     return figure
 
@@ -98,12 +99,12 @@ def _reliability(axes: Axes, found: Reliability, form: str, colour: str, label: 
 def draw_decision(found: dict[str, Predictions], classes: Sequence[str]) -> Figure:
     """Draw decision curves: net benefit of acting on each network's blasts, of acting on all, and on none."""
     figure = Figure(figsize=(4.8, 5.2), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
+    axes, blast = figure.subplots(), classes[1]
     thresholds = np.arange(1, 100) / 100
     labels = next(iter(found.values())).labels
     everyone = net_benefit(labels, np.ones(len(labels), np.float32), thresholds)
-    axes.plot(thresholds, everyone, color=MUTED, linewidth=0.9, linestyle=":", label="call every cell a blast")
-    axes.axhline(0, color=MUTED, linewidth=0.9, label="call no cell a blast")
+    axes.plot(thresholds, everyone, color=MUTED, linewidth=0.9, linestyle=":", label=f"call every cell a {blast}")
+    axes.axhline(0, color=MUTED, linewidth=0.9, label=f"call no cell a {blast}")
     highest = 0.0
     for name, said in found.items():
         benefit = net_benefit(labels, said.probability, thresholds)
@@ -111,8 +112,8 @@ def draw_decision(found: dict[str, Predictions], classes: Sequence[str]) -> Figu
         axes.plot(thresholds, benefit, DASHES[name], color=COLOURS[name], label=name)
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.15 * max(highest, 0.1), 1.1 * max(highest, 0.1))
-    axes.set_xlabel(f"threshold probability: P({classes[1]}) from which one would act")
-    axes.set_ylabel("net benefit (blasts found per cell, less false alarms)")
+    axes.set_xlabel(f"threshold probability: P({blast}) from which one would act")
+    axes.set_ylabel(f"net benefit ({blast}s found per cell, less false alarms)")
     axes.set_title("Decision curve")
     figure.legend(loc="outside lower center", ncols=3)  # inside it would lie on a curve: they fill the axes
     return figure
@@ -136,7 +137,7 @@ def draw_thresholds(found: dict[str, Predictions], record: ReportRecord) -> Figu
     axes.plot([], [], "-", color=MUTED, label="solid: sensitivity")
     axes.plot([], [], ":", color=MUTED, label="dotted: specificity")
     axes.set_xlim(0, 1)
-    axes.set_xlabel("threshold of the calibrated probability of a blast")
+    axes.set_xlabel(f"threshold of the calibrated probability of a {record.dataset.classes[1]}")
     axes.set_ylabel("cells called rightly (%)")
     axes.set_title("Thresholds; the mark is where a network operates")
     figure.legend(loc="outside lower center", ncols=3)  # as above: a weak network's curves come down to the axis

@@ -139,7 +139,8 @@ def _scores(record: ReportRecord) -> Part:
         f"The exported networks on {record.dataset.split}, n = {record.dataset.n}; 95 % intervals by bootstrap of "
         f"{drawn}"
     )
-    head = ["network", "accuracy", "interval", "balanced", "sens.", "spec.", "F1 of blasts", "AUROC"]
+    f1 = f"F1 of {record.dataset.classes[1]}s"
+    head = ["network", "accuracy", "interval", "balanced", "sens.", "spec.", f1, "AUROC"]
     return _table(caption, head, rows)
 
 

@@ -15,7 +15,9 @@ def draw_pictures(record: ReportRecord, found: dict[str, Predictions], gallery: 
     pictures = [
         render(draw_intervals(record), "intervals", f"Scores of {names} with 95 % intervals; the table below has them"),
         render(
-            draw_reliability(networks), "reliability", f"Reliability diagrams of {names}, before and after temperature"
+            draw_reliability(networks, classes),
+            "reliability",
+            f"Reliability diagrams of {names}, before and after temperature",
         ),
         render(draw_decision(found, classes), "decision", f"Decision curves of {names}"),
         render(draw_thresholds(found, record), "thresholds", f"Sensitivity and specificity of {names} by threshold"),

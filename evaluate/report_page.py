@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evaluate.charts import TITLES
+from evaluate.charts import TITLES, titles_of
 from evaluate.report_record import Estimate, Interval, Network, ReportRecord
 from evaluate.shard_folders import pixels_of
 
@@ -38,11 +38,12 @@ def render_page(record: ReportRecord, inline: dict[str, str], gallery: dict[str,
         "p_value": p_value,
         "pixels": pixels_of,
     }
+    titles = titles_of(record.dataset.classes)
     return environment.get_template("page.html.j2").render(
         record=record,
         data=record.dataset,
-        titles=TITLES,
-        rows=[(name, title, name in AS_SHARE) for name, title in TITLES.items()],
+        titles=titles,
+        rows=[(name, title, name in AS_SHARE) for name, title in titles.items()],
         pictures={name: Markup(svg) for name, svg in inline.items()},
         gallery={name: "data:image/png;base64," + base64.b64encode(png).decode() for name, png in gallery.items()},
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),

@@ -13,6 +13,7 @@ from evaluate.rendering import DASHES, png_bytes
 LABELS = np.array([0, 1, 1, 0, 1])
 SAID = SimpleNamespace(labels=LABELS, probability=np.array([0.2, 0.9, 0.4, 0.6, 0.7], np.float32))
 RECORD = SimpleNamespace(networks=dict.fromkeys(DASHES, SimpleNamespace(threshold=0.5)))
+RECORD.dataset = SimpleNamespace(classes=("normal", "blast"))
 
 
 @pytest.mark.parametrize("count", [1, len(DASHES)])

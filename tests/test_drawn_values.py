@@ -8,7 +8,7 @@ from drawn_predictions import drawn_predictions
 from finished_report import network, record
 
 from evaluate import charts, pictures
-from evaluate.charts import TITLES, draw_accuracy, draw_intervals, draw_subjects
+from evaluate.charts import draw_accuracy, draw_intervals, draw_subjects, titles_of
 from evaluate.curves import draw_decision, draw_precision_recall, draw_reliability, draw_roc, draw_thresholds
 from evaluate.figures import draw_agreement, draw_confusion
 from evaluate.metrics import NAMES, net_benefit
@@ -163,7 +163,7 @@ def test_dotted_lines_are_the_share_of_blasts_and_curves_have_their_own_area(
 def test_calibration_is_drawn_before_in_squares_and_after_in_circles_above_its_cells() -> None:
     before, after = (Bin(3, 0.15, 0.4), Bin(4, 0.85, 0.6)), (Bin(2, 0.25, 0.1), Bin(5, 0.75, 0.9))
     column = replace(network("resnet18", 0.9), before=Reliability(0, 0.3, before), after=Reliability(0, 0.1, after))
-    upper, lower = draw_reliability({"resnet18": replace(column, temperature=1.5)}).axes
+    upper, lower = draw_reliability({"resnet18": replace(column, temperature=1.5)}, ("normal", "blast")).axes
     squares, circles = upper.lines[1:]
     assert (squares.get_marker(), squares.get_label()) == ("s", "before: ECE 0.300")
     assert (circles.get_marker(), circles.get_label()) == ("o", "after: ECE 0.100")
@@ -179,7 +179,7 @@ def test_each_panel_of_the_intervals_has_its_own_score_the_first_column_on_top()
     columns = {name: replace(network(name, 0.9), scores=scores) for name in ("resnet18", "resnet50")}
     figure = draw_intervals(record(networks=columns))
     for k, (name, panel) in enumerate(zip(NAMES, figure.axes, strict=False)):
-        assert panel.get_title(loc="left") == TITLES[name]
+        assert panel.get_title(loc="left") == titles_of(("normal", "blast"))[name]
         assert [line.get_xdata()[0] for line in panel.lines] == [0.05 * (k + 1)] * 2
         low, high = panel.get_ylim()
         assert low > high  # rows count from the top

@@ -14,7 +14,7 @@ NETWORK.temperature = 1.2
 
 @pytest.mark.parametrize("count", range(1, len(DASHES) + 1))
 def test_both_panels_of_a_network_have_one_x_axis(count: int) -> None:
-    figure = draw_reliability(dict.fromkeys(list(DASHES)[:count], NETWORK))
+    figure = draw_reliability(dict.fromkeys(list(DASHES)[:count], NETWORK), ("normal", "blast"))
     png_bytes(figure)  # lays it out
     for upper, lower in zip(figure.axes[:count], figure.axes[count:], strict=True):
         for x in (0.0, 0.4, 1.0):

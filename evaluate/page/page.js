@@ -41,7 +41,7 @@ function row(opinion) {
 function table(answer, name) {
   const heads = ["network", "verdict", `P(${answer.classes[1]})`, "time"].map((text, column) =>
     element("th", { scope: "col", class: ["", "", "meter", "time"][column] }, text));
-  const caption = element("caption", { class: "hidden" }, `What each network says of ${name}: verdict, and probability of a blast`);
+  const caption = element("caption", { class: "hidden" }, `What each network says of ${name}: verdict, and probability of a ${answer.classes[1]}`);
   return element("table", {}, caption, element("thead", {}, element("tr", {}, ...heads)),
     element("tbody", {}, ...answer.opinions.map(row)));
 }
@@ -137,6 +137,7 @@ async function showNetworks() {
     const count = answer.networks.length;
     showState("ready", `${count} network${count === 1 ? "" : "s"} ready, ${answer.variant}, ${answer.provider}`);
     find("trained").textContent = `Trained on: ${answer.dataset}.`;
+    for (const place of document.querySelectorAll("[data-label]")) place.textContent = answer.classes[place.dataset.label];
     find("cards").replaceChildren(...answer.networks.map(card));
     find("limits").replaceChildren(...answer.limits.map((limit) => element("li", {}, limit)));
     find("citation").textContent = `Data: ${answer.citation}`;
