@@ -11,10 +11,18 @@ ifeq (,$(and $(strip $(SHARDS)),$(strip $(ARTIFACTS))))
 $(error SHARDS and ARTIFACTS are names of folders: one of them is empty)
 endif
 
-# A name reaches what is written, so only the one that a command gives counts: WSL sets NAME to the computer's.
+# A name reaches what is written, so only the one that a command gives counts: WSL sets NAME to the computer's. It is text: make
+# reads no $ in it, and the shell, which gets it in single quotes, neither a quote nor a backtick.
 ifneq (,$(findstring environment,$(origin NAME)))
 override NAME :=
+else
+override NAME := $(value NAME)
 endif
+quoted = '$(subst ','\'',$(1))'
+
+# Each step takes all cores by itself, also after make -j: of trainings side by side each would draw the comparison, and the one
+# that read fewer networks might be the last.
+.NOTPARALLEL:
 
 PY := .venv/bin/python
 SETUP := .venv/.installed
@@ -49,7 +57,7 @@ setup: $(SETUP)  ## make .venv from requirements.txt, nothing else
 shards: $(SETUP)  ## build shards: make shards DATA=folder (SPLIT=given for the boards of the course)
 	@test -n "$(DATA)" || { echo "error: DATA is not set: make shards DATA=folder (a dataset's folder)" >&2; exit 2; }
 	$(PY) -m build_shards build --data "$(DATA)" --shards "$(SHARDS)" --cache "$(ARTIFACTS)/cache" \
-	  $(if $(NAME),--name "$(NAME)") $(if $(SPLIT),--split $(SPLIT)) $(if $(SIZE),--size $(SIZE)) \
+	  $(if $(NAME),--name $(call quoted,$(NAME))) $(if $(SPLIT),--split $(SPLIT)) $(if $(SIZE),--size $(SIZE)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(COMMON)
 
 verify: $(SETUP)  ## check shards against their manifest, hash by hash (DATA=folder: also against the images they were made of)
@@ -165,7 +173,7 @@ demo-web: $(SETUP)  ## the demo as a web page of this machine alone: drop cells,
 	  $(if $(INT8),--int8) $(FLAGS)
 
 WORDS ?= docs/report
-STUDENT = $(PY) -m evaluate $(1) --student-id "$(STUDENT_ID)" --name "$(NAME)" --words "$(WORDS)" --artifacts "$(ARTIFACTS)" $(FLAGS)
+STUDENT = $(PY) -m evaluate $(1) --student-id "$(STUDENT_ID)" --name $(call quoted,$(NAME)) --words "$(WORDS)" --artifacts "$(ARTIFACTS)" $(FLAGS)
 report: $(SETUP)  ## typeset the course's report: make report STUDENT_ID=0123456 NAME="Ada Lovelace" (WORDS=folder)
 	@test -n "$(STUDENT_ID)" || { echo 'error: STUDENT_ID is not set: make report STUDENT_ID=0123456 NAME="Ada Lovelace"' >&2; exit 2; }
 	$(call STUDENT,paper)

@@ -61,6 +61,14 @@ def test_a_variable_that_is_not_given_leaves_the_command_s_default(tmp_path: Pat
     assert "--force" not in words
 
 
+@pytest.mark.parametrize("target", ["shards", "report", "handin"])
+def test_a_name_is_text_and_never_a_command(tmp_path: Path, target: str) -> None:
+    name = f"Ada \"O'B\" `touch {tmp_path}/a` $(touch {tmp_path}/b) $(shell touch {tmp_path}/c) \\"
+    words = given(tmp_path, target, "DATA=x", "STUDENT_ID=1", f"NAME={name}")
+    assert after(words, "--name")[0] == name
+    assert [path.name for path in tmp_path.iterdir()] == ["python"]
+
+
 @pytest.mark.parametrize("target", ["shards", "train"])
 def test_force_replaces_where_it_is_asked_for(tmp_path: Path, target: str) -> None:
     assert "--force" in given(tmp_path, target, "DATA=x", "FORCE=1")

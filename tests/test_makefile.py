@@ -42,6 +42,14 @@ def test_the_demo_draws_its_own_cells_where_no_image_is_given() -> None:
     assert "synthetic/valid" not in make("-n", "demo", "IMAGES=a.bmp").stdout
 
 
+def test_steps_never_run_side_by_side(tmp_path: Path) -> None:
+    stub = tmp_path / "python"  # fails where another one runs
+    stub.write_text(f'#!/bin/sh\nmkdir "{tmp_path}/busy" || exit 1\nsleep 0.02\nrmdir "{tmp_path}/busy"\n')
+    stub.chmod(0o755)
+    done = make("-j4", "synthetic", f"PY={stub}", f"SYNTHETIC={tmp_path}/synthetic")
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_course_makes_its_results_of_one_build() -> None:
     changed = ["COURSE_SIZE=64", "COURSE_FROM_resnet152=", "COURSE_REFIT="]
     plan = make("-n", "course", "DATA=x", "SHARDS=s", *changed).stdout
