@@ -7,7 +7,7 @@ from pathlib import Path
 from build_shards.dataset import Dataset
 from build_shards.plan import ShardPlan
 from build_shards.sources import content_difference, listing_difference, placing_difference, recorded_sources
-from contract.errors import UserError
+from contract.errors import ANEW, UserError
 from contract.manifest import Manifest, load_manifest
 from contract.recipe import Recipe
 
@@ -33,7 +33,7 @@ def finished_build(
         _refuse_if(bool(differs), folder, what)
     missing = [shard.name for shard in manifest.shards if not (folder / shard.name).is_file()]
     if missing:
-        raise UserError(f"{folder / missing[0]}: the manifest lists this shard and it is gone: --force builds anew")
+        raise UserError(f"{folder / missing[0]}: the manifest lists this shard and it is gone: {ANEW} builds anew")
     difference = _source_difference(dataset, folder, manifest, workers)
     _refuse_if(difference is not None, folder, f"other sources (of {manifest.dataset}: {difference})")
     counts = _count_differences(manifest, plans)
@@ -67,4 +67,4 @@ def _source_difference(dataset: Dataset, folder: Path, manifest: Manifest, worke
 
 def _refuse_if(differs: bool, folder: Path, what: str) -> None:
     if differs:
-        raise UserError(f"{folder}: holds shards of {what}: --force builds them anew")
+        raise UserError(f"{folder}: holds shards of {what}: {ANEW} builds them anew")

@@ -24,7 +24,7 @@ from build_shards.shard_writer import Job, ShardResult, Skipped, write_shard
 from build_shards.sources import COLUMNS, SKIPPED
 from build_shards.stain_target import fit_recipe
 from build_shards.summary import make_manifest
-from contract.errors import UserError
+from contract.errors import ANEW, UserError
 from contract.files import unreadable
 from contract.lock import locked_folder
 from contract.manifest import NAME, Manifest, load_manifest
@@ -147,7 +147,7 @@ def _publish(staging: Path, folder: Path, manifest: Manifest, skipped: list[Skip
     for shard in manifest.shards:
         path = folder / shard.name
         if not old and path.exists() and not force and file_sha256(path) != shard.sha256:
-            raise UserError(f"{path}: is there already, and no manifest lists it: move it, or --force overwrites it")
+            raise UserError(f"{path}: is there already, and no manifest lists it: move it, or {ANEW} overwrites it")
     texts = {SKIPPED: _skipped_csv(skipped)} if skipped else {}
     texts |= {INFO: _info_json(manifest), NAME: manifest.to_json()}
     for name, text in texts.items():

@@ -49,7 +49,10 @@ def demo(command: Demo) -> list[Path]:
         found[path] = classify(read_cell(path), networks, str(path))
         if command.pictures:
             pictures.append(command.artifacts / "demo" / f"{number:02d}-{_short(path.stem)}.png")
-            _draw(path, found[path], networks, pictures[-1])
+            try:
+                _draw(path, found[path], networks, pictures[-1])
+            except UserError as error:
+                raise UserError(f'{error}: --no-pictures shows the table alone (make: FLAGS="--no-pictures")') from None
     console = Console(width=max(100, Console().width))
     console.print(_table(found, networks, opened))
     for path, classified in found.items():

@@ -57,6 +57,16 @@ def test_an_image_may_have_any_name(
     assert f" {name.decode(errors='replace')} " in capfd.readouterr().out
 
 
+def test_where_no_picture_can_be_written_the_way_without_is_named(
+    exported: Path, shards: Path, synthetic_data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(exported / "resnet18", tmp_path / "resnet18")
+    (tmp_path / "demo").touch()
+    image = synthetic_data / "synthetic" / "valid" / "1.bmp"
+    with pytest.raises(UserError, match=r"demo/00-1\.png: cannot be written: .*: --no-pictures shows the table alone"):
+        demo(Demo((image,), tmp_path, (shards,), device="cpu"))
+
+
 def test_what_would_steer_a_terminal_is_shown_as_what_it_is_not() -> None:
     assert shown(Path("two\nlines \x1b[2J\x9b.bmp")) == "two\ufffdlines \ufffd[2J\ufffd.bmp"
 

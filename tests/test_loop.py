@@ -223,8 +223,9 @@ def test_run_stops_when_its_patience_ends(
     stopped = "resnet18: stopped by --patience 2 after 4 of 5 epochs: none after epoch 2 was better\n"
     assert stopped in capsys.readouterr().out
     train_network(config)
-    assert f"already trained for 4 epochs in {tmp_path / 'resnet18'}; --force trains anew\n{stopped}" in (
-        capsys.readouterr().out
+    assert (
+        f"already trained for 4 epochs in {tmp_path / 'resnet18'}; --force (make: FORCE=1) trains anew\n{stopped}"
+        in capsys.readouterr().out
     )
 
 

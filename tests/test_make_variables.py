@@ -63,7 +63,7 @@ def test_a_variable_that_is_not_given_leaves_the_command_s_default(tmp_path: Pat
 
 @pytest.mark.parametrize("target", ["shards", "report", "handin"])
 def test_a_name_is_text_and_never_a_command(tmp_path: Path, target: str) -> None:
-    name = f"Ada \"O'B\" `touch {tmp_path}/a` $(touch {tmp_path}/b) $(shell touch {tmp_path}/c) \\"
+    name = f'Ada "O\'B" `touch {tmp_path}/a` $(touch {tmp_path}/b) $(shell touch {tmp_path}/c) \\'
     words = given(tmp_path, target, "DATA=x", "STUDENT_ID=1", f"NAME={name}")
     assert after(words, "--name")[0] == name
     assert [path.name for path in tmp_path.iterdir()] == ["python"]

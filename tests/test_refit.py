@@ -82,7 +82,7 @@ def test_a_refit_is_another_network_than_its_like(refitted: Path, shards: Path, 
     assert load_checkpoint(alone / "best.pt")[0].training["refit"] is False
     with pytest.raises(AssertionError):
         assert_equal(load_checkpoint(alone / "last.pt")[1]["ema"], load_checkpoint(refitted / "last.pt")[1]["ema"])
-    with pytest.raises(UserError, match="these differ: refit False -> True; --force trains anew"):
+    with pytest.raises(UserError, match=r"these differ: refit False -> True; --force \(make: FORCE=1\) trains anew"):
         train_network(config_of(shards, tmp_path, refit=True, resume=True))
 
 

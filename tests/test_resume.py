@@ -158,7 +158,9 @@ def test_nor_is_a_finished_one_whose_checkpoint_is_gone(
     artifacts = copy_of(finished, tmp_path)
     (artifacts / "resnet18" / "last.pt").unlink()
     before = content_of(artifacts)
-    with pytest.raises(UserError, match=r"run\.json: of a finished run whose last\.pt is gone: --force replaces it"):
+    with pytest.raises(
+        UserError, match=r"run\.json: of a finished run whose last\.pt is gone: --force \(make: FORCE=1\) replaces it"
+    ):
         train_network(config_of(shards, artifacts, resume=resume))
     assert content_of(artifacts) == before
     train_network(config_of(shards, artifacts, force=True, epochs=1))

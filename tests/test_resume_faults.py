@@ -60,7 +60,9 @@ def test_a_value_that_no_run_wrote_cannot_be_resumed(
         holder = holder[key]
     holder[place[-1]] = value
     save_checkpoint(last, card, state)
-    with pytest.raises(UserError, match=r"last\.pt: cannot be resumed \(\w+Error\); --force trains anew"):
+    with pytest.raises(
+        UserError, match=r"last\.pt: cannot be resumed \(\w+Error\); --force \(make: FORCE=1\) trains anew"
+    ):
         train_network(config_of(shards, artifacts, resume=True))
 
 
@@ -79,7 +81,7 @@ def test_a_checkpoint_that_no_run_can_go_on_with_says_what_helps(
 ) -> None:
     artifacts = shutil.copytree(finished, tmp_path / "artifacts")
     _spoil(artifacts / "resnet18" / "last.pt", fault)
-    with pytest.raises(UserError, match=rf"last\.pt.*: {words}.*; --force trains anew$"):
+    with pytest.raises(UserError, match=rf"last\.pt.*: {words}.*; --force \(make: FORCE=1\) trains anew$"):
         train_network(config_of(shards, artifacts, resume=True))
     train_network(config_of(shards, artifacts, force=True))
 

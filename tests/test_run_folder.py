@@ -117,7 +117,7 @@ def test_a_run_whose_best_weights_are_gone_is_not_gone_on_with(
     config = config_of(shards, tmp_path)
     (trained(config, 0.75, 0.5) / "best.pt").unlink()
     before = content_of(tmp_path)
-    with pytest.raises(UserError, match=r"best\.pt: is gone, .*--force trains anew"):
+    with pytest.raises(UserError, match=r"best\.pt: is gone, .*--force \(make: FORCE=1\) trains anew"):
         train_network(replace(config, resume=True, **changes))
     assert content_of(tmp_path) == before
     train_network(replace(config, force=True))
@@ -152,7 +152,7 @@ def test_nor_is_one_whose_best_weights_are_of_another_run(
     config = config_of(shards, tmp_path)
     change_best(trained(config, 0.75, 0.5) / "best.pt", changes)
     before = content_of(tmp_path)
-    with pytest.raises(UserError, match=rf"best\.pt: {words}; --force trains anew"):
+    with pytest.raises(UserError, match=rf"best\.pt: {words}; --force \(make: FORCE=1\) trains anew"):
         train_network(replace(config, resume=True))
     assert content_of(tmp_path) == before
 
@@ -187,7 +187,9 @@ def test_a_checkpoint_with_another_kind_of_value_cannot_be_resumed(
     last = artifacts / "resnet18" / "last.pt"
     card, state = load_checkpoint(last)
     save_checkpoint(last, card, {k: v for k, v in state.items() if k not in ("card", "format")} | {field: value})
-    with pytest.raises(UserError, match=r"last\.pt: cannot be resumed \(\w+Error\); --force trains anew"):
+    with pytest.raises(
+        UserError, match=r"last\.pt: cannot be resumed \(\w+Error\); --force \(make: FORCE=1\) trains anew"
+    ):
         train_network(config_of(shards, artifacts, resume=True))
 
 

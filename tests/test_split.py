@@ -150,5 +150,5 @@ def test_a_finished_build_of_another_split_is_refused(
     for flags in (("--folds", 3, "--fold", 2), ("--split", "given"), ("--split", "subject")):
         with pytest.raises(SystemExit):
             _build(monkeypatch, course, tmp_path / "shards", "--workers", 1, *flags)
-        assert "--force builds them anew" in capsys.readouterr().err
+        assert "--force (make: FORCE=1) builds them anew" in capsys.readouterr().err
     assert load_manifest(tmp_path / "shards") == manifest

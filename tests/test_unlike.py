@@ -200,3 +200,14 @@ def test_the_range_leaves_out_two_of_a_thousand(known: TrainingRange, shards: Pa
     distances = [mahalanobis(density, densities.mean(axis=0), inverse) for density in densities]
     assert known.distance == pytest.approx(np.percentile(distances, 99.8))
     assert (known.covered, known.dataset, known.manifest_digest) == (99.8, manifest.dataset, manifest.digest)
+
+
+def test_a_range_that_cannot_be_kept_is_measured_and_told(
+    shards: Path, manifest: Manifest, known: TrainingRange, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    artifacts = tmp_path / "file" / "artifacts"  # as in a folder that may only be read, which root may write
+    assert load_range(artifacts, [shards], manifest.digest) == known
+    said = capsys.readouterr().err
+    assert f"note: {artifacts / FILE}: cannot be written: " in said
+    assert said.endswith(": the training cells are measured again the next time\n")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from contract.counted import counted
-from contract.errors import UserError
+from contract.errors import ANEW, UserError
 from train.bfloat16 import remark
 from train.config import Config
 from train.curves import draw_run
@@ -46,7 +46,7 @@ def train(config: Config, processes: Processes | None = None) -> Path:
         if start(run):
             train_epochs(run)
         else:
-            run.tell(f"already trained for {counted(len(run.history), 'epoch')} in {run.folder}; --force trains anew")
+            run.tell(f"already trained for {counted(len(run.history), 'epoch')} in {run.folder}; {ANEW} trains anew")
             tell_end(run)
     return run.folder
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from contract.errors import UserError
+from contract.errors import ANEW, UserError
 from contract.model_card import YOUNGER, ModelCard
 from train.checkpoint import load_checkpoint, load_weights
 from train.history import Epoch
@@ -30,7 +30,7 @@ def else_anew() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"{error}; --force trains anew") from None
+        raise UserError(f"{error}; {ANEW} trains anew") from None
 
 
 def _reload(run: Run, path: Path) -> ModelCard:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contract.errors import UserError
+from contract.errors import ANEW, UserError
 from contract.model_card import ModelCard
 from contract.publish import remove, remove_unfinished
 from train.checkpoint import load_checkpoint, save_checkpoint
@@ -60,9 +60,9 @@ def _goes_on(run: Run) -> bool:
     if run.config.force:
         return False
     if not last.exists() and record.is_file():
-        raise UserError(f"{record}: of a finished run whose {LAST} is gone: --force replaces it")
+        raise UserError(f"{record}: of a finished run whose {LAST} is gone: {ANEW} replaces it")
     if last.exists() and not run.config.resume:
-        raise UserError(f"{last}: a run is there already: --resume goes on with it, --force replaces it")
+        raise UserError(f"{last}: a run is there already: --resume goes on with it, {ANEW} replaces it")
     return last.exists()
 
 
