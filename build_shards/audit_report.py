@@ -13,22 +13,21 @@ from build_shards.audit import OUTLIER, Audit, Twin
 from build_shards.audit_figure import draw_twins
 from build_shards.dataset import Dataset
 from contract.counted import counted
-from contract.publish import publish_bytes, publish_text
+from contract.publish import publish_together
 from contract.record import to_json
 
 
 def write_audit(audit: Audit, dataset: Dataset, folder: Path) -> None:
-    """Write ``audit.json``, ``twins.csv`` and ``twins.png`` into ``folder``."""
+    """Write ``audit.json``, ``twins.csv`` and ``twins.png`` into ``folder``, all of this audit or none."""
     table = io.StringIO()
     writer = csv.DictWriter(table, [field.name for field in fields(Twin)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(twin) for twin in audit.twins)
     files = {cell.source: cell.file for cell in dataset.cells}
     shown = telling(audit)
-    publish_text(folder / "twins.csv", table.getvalue())
     title = f"{audit.dataset}: {counted(len(audit.twins), 'twin')}"
-    publish_bytes(folder / "twins.png", draw_twins(shown, files, title))
-    publish_text(folder / "audit.json", to_json(audit))
+    written = {"twins.csv": table.getvalue().encode(), "twins.png": draw_twins(shown, files, title)}
+    publish_together(folder, written | {"audit.json": to_json(audit).encode()}, "audit.json")
 
 
 def telling(audit: Audit, most: int = 24) -> tuple[Twin, ...]:

@@ -177,6 +177,18 @@ def test_what_is_written_can_be_read_back(
     assert "A = B = C" in capsys.readouterr().out
 
 
+def test_an_audit_that_breaks_off_leaves_the_earlier_one_whole(
+    audited: Audit, people: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("audit.json", "twins.csv", "twins.png")
+    for name in names:
+        (tmp_path / name).write_text("earlier")
+    monkeypatch.setattr("build_shards.audit_report.draw_twins", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_audit(audited, people, tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(names, "earlier")
+
+
 def test_the_picture_shows_the_weakest_pair_of_every_two_ids(audited: Audit) -> None:
     shown = telling(audited)
     assert len(shown) == len(set(shown)) == len(audited.twins)
