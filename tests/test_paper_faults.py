@@ -1,5 +1,6 @@
 """Words of the student's that the typesetter refuses are told by their file; lists and headings stay as written."""
 
+import itertools
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,3 +130,31 @@ def test_code_without_a_blank_is_broken_within_the_paper(artifacts: Path, words:
         plain = text.replace("\u200b", "")
         assert plain.replace("\n", "").count(code) == 2
         assert max(len(line) for line in plain.splitlines() if "setting_" in line or "a_b" in line) < 90
+
+
+def _table(names: list[str]) -> str:
+    row = f"| {' | '.join(names)} |\n"
+    return row + "|---" * len(names) + "|\n" + row
+
+
+def test_no_word_of_a_wide_table_is_printed_over_its_neighbour(artifacts: Path, words: Path) -> None:
+    names = ["preprocessing", "normalisation", "sensitivity", "specificity", "accuracy", "balanced", "augmentation"]
+    names += ["temperature", "interval", "configuration"]
+    (words / "discussion.md").write_text(_table(names), encoding="utf-8")
+    placed: list[tuple[str, float, float]] = []
+
+    def look(text: str, page: list[float], matrix: list[float], _: Any, size: float) -> None:
+        placed.append((text.strip(), page[4] + matrix[4], size))
+
+    PdfReader(paper(_student(artifacts, words))).pages[-1].extract_text(visitor_text=look)
+    row = [place for place in placed if place[0] in names][-len(names) :]
+    assert [word for word, *_ in row] == names
+    for (word, left, size), (_, right, _) in itertools.pairwise(row):
+        assert right - left > 0.4 * size * len(word)  # letters are half as wide as high
+    assert row[-1][1] < 500  # of 595 pt
+
+
+def test_a_table_that_no_paper_is_wide_enough_for_is_refused(artifacts: Path, words: Path) -> None:
+    (words / "discussion.md").write_text(_table(["normalisation"] * 40), encoding="utf-8")
+    with pytest.raises(UserError, match=r"discussion\.md: cannot be typeset: .*40 columns is too wide for the paper"):
+        paper(_student(artifacts, words))
