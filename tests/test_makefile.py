@@ -96,8 +96,8 @@ def test_networks_for_people_never_seen_are_trainings_of_their_own() -> None:
 def test_a_name_counts_where_the_command_gives_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAME", "MyComputer")  # as WSL does
     assert "MyComputer" not in make("-n", "shards", "DATA=x").stdout
-    assert '--name "My cells"' in make("-n", "shards", "DATA=x", "NAME=My cells").stdout
-    assert '--name "Ada"' in make("-n", "handin", "STUDENT_ID=0123456", "NAME=Ada").stdout
+    assert "--name 'My cells'" in make("-n", "shards", "DATA=x", "NAME=My cells").stdout
+    assert "--name 'Ada'" in make("-n", "handin", "STUDENT_ID=0123456", "NAME=Ada").stdout
     assert "MyComputer" not in make("-n", "handin", "STUDENT_ID=0123456").stdout
 
 
