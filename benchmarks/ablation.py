@@ -27,6 +27,7 @@ from benchmarks.ablation_scores import read
 from benchmarks.ablation_settings import BASELINE, Network, configured, short_enough
 from benchmarks.ablation_table import show
 from build_shards.dataset import Dataset, read_dataset
+from build_shards.pool import refuse_workers
 from build_shards.shards import build
 from build_shards.split import SplitChoice, find_people, split_dataset
 from contract.command import run_command
@@ -66,7 +67,7 @@ class Ablation:
     held: tuple[int, ...] = ()  # folds to hold out; default: each in turn, so that every identity is held out once
     seeds: tuple[int, ...] = (0, 1)  # of folds, weights and augmentation
     baseline: bool = False  # a row more: the classical baseline on the first setting's shards
-    workers: int = 2  # processes of the builder
+    workers: int = 2  # processes of the builder, 0 or 1: this one alone
 
 
 def main(command: Ablation) -> None:
@@ -93,6 +94,7 @@ def labelled_cells(data: Path) -> Dataset:
 
 def planned(command: Ablation, data: str) -> Iterator[Network]:
     """Every network that the command asks for, by seed, fold and setting; raises ``UserError`` for what makes none."""
+    refuse_workers(command.workers)
     held = command.held or tuple(range(1, command.folds + 1))
     if command.folds < 2 or not set(held) <= set(range(1, command.folds + 1)):
         raise UserError(f"--folds {command.folds} --held {held}: at least 2 folds, and of them those that are held out")

@@ -42,7 +42,7 @@ class Bench:
     data: Path | None = None  # folder of a dataset; default: synthetic cells are drawn
     cells: int = 1500  # cells of the training split to read
     sizes: tuple[int, ...] = (128, 224)  # px
-    workers: tuple[int, ...] = (0, 2)  # loader processes
+    workers: tuple[int, ...] = (0, 2)  # loader processes, 0: none beside the one that reads
     batch_size: int = 64  # samples a batch
     repeats: int = 3  # the best one counts
     steps: int = 8  # training steps whose waiting is measured, after the first; 0: none

@@ -10,6 +10,7 @@ import tyro
 
 from build_shards.audit import audit
 from build_shards.dataset import Dataset, read_dataset
+from build_shards.pool import refuse_workers
 from build_shards.shards import build
 from build_shards.split import SplitChoice, describe, find_people, split_dataset
 from build_shards.synthetic import write_synthetic
@@ -18,8 +19,6 @@ from contract.counted import counted
 from contract.errors import UserError
 from contract.manifest import Manifest
 from contract.recipe import Recipe
-
-MOST_WORKERS = 1024  # a system's semaphores do not count as far as Python's integers do
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Build:
     fold: int = 0  # the fold that is held out: 1 to --folds
     seed: int = 0  # of the split
     cache: Path = Path("artifacts/cache")  # keeps the search for people, for the next build of the same images
-    workers: int = os.cpu_count() or 1  # processes; the bytes do not depend on it
+    workers: int = os.cpu_count() or 1  # processes, 0 or 1: this one alone; the bytes do not depend on it
     shards_multiple_of: int = 1  # the number of shards of every split divides by this (ranks times workers)
     skip_bad: bool = False  # leave out cells that cannot be read, list them in skipped.csv, count them in the manifest
     force: bool = False  # replace another build in the same folder
@@ -63,7 +62,7 @@ class Verify:
 
     shards: Annotated[Path, tyro.conf.Positional] = Path("shards")  # folder of the shards
     data: Path | None = None  # folder of the dataset that they were made of
-    workers: int = os.cpu_count() or 1  # threads that read the dataset
+    workers: int = os.cpu_count() or 1  # threads that read the dataset, 0 or 1: one
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Audit:
 
     data: Path  # folder of the dataset
     out: Path = Path("artifacts/audit")  # folder to write
-    workers: int = os.cpu_count() or 1  # processes; the result does not depend on it
+    workers: int = os.cpu_count() or 1  # processes, 0 or 1: this one alone; the result does not depend on it
     cache: Path = Path("artifacts/cache")  # keeps the search for twins, for the next build of the same images
 
 
@@ -115,7 +114,7 @@ def main() -> None:
     command: Build | Audit | Preview | Verify | Synthetic = tyro.cli(
         Command, prog="python -m build_shards", description="BMPs and CSVs -> WebDataset shards."
     )
-    _refuse_workers(getattr(command, "workers", 1))
+    refuse_workers(getattr(command, "workers", 1))
     match command:
         case Build():
             _build(command)
@@ -128,11 +127,6 @@ def main() -> None:
         case Synthetic():
             write_synthetic(command.data, command.cells, command.seed)
             print(f"{command.cells} synthetic cells in {command.data}")
-
-
-def _refuse_workers(workers: int) -> None:
-    if not 0 <= workers <= MOST_WORKERS:
-        raise UserError(f"--workers {workers}: must be between 0 and {MOST_WORKERS}")
 
 
 def _preview(command: Preview) -> None:

@@ -16,13 +16,14 @@ from contract.errors import UserError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+MOST_WORKERS = 1024  # a system's semaphores do not count as far as Python's integers do
 # Pools that nobody waited for, kept to the end: a queue that goes with its own thread, which the end of Python stops,
 # may have removed a semaphore and not yet said so, and Python would warn of it.
 _LEFT: list[ProcessPoolExecutor] = []
 
 
 class WorkerPool:
-    """Processes that are started at the first work and kept for the next; with 1 worker, this very process."""
+    """Processes that are started at the first work and kept for the next; with 1 worker or 0, this very process."""
 
     def __init__(self, workers: int) -> None:
         # Forking a process that runs threads can lock up.
@@ -64,9 +65,15 @@ class WorkerPool:
 
 
 def map_in_order(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, chunk: int = 1) -> Iterator[Result]:
-    """One round of work in a ``WorkerPool`` of its own, of at most ``workers`` processes (in this one for 1)."""
+    """One round of work in a ``WorkerPool`` of its own, of at most ``workers`` processes (in this one for 1 or 0)."""
     with WorkerPool(max(1, min(workers, len(jobs)))) as pool:
         yield from pool.map_in_order(work, jobs, chunk)
+
+
+def refuse_workers(workers: int) -> None:
+    """Raise ``UserError`` for a number of ``--workers`` that is none; call it before any work is done."""
+    if not 0 <= workers <= MOST_WORKERS:
+        raise UserError(f"--workers {workers}: must be between 0 and {MOST_WORKERS}")
 
 
 def _kill_workers() -> None:

@@ -87,7 +87,10 @@ def test_a_setting_that_means_nothing_is_refused_by_its_name(setting: str, words
         configured(setting, "resnet18", 64, 10)
 
 
-@pytest.mark.parametrize("flags", [{"folds": 1}, {"held": (3,)}, {"seeds": (0, 0)}, {"settings": ("blur=0.1",) * 2}])
+@pytest.mark.parametrize(
+    "flags",
+    [{"folds": 1}, {"held": (3,)}, {"seeds": (0, 0)}, {"settings": ("blur=0.1",) * 2}, {"workers": -1}],
+)
 def test_a_plan_that_is_none_is_refused_before_anything_is_trained(flags: dict[str, tuple[int, ...]]) -> None:
     with pytest.raises(UserError, match=f"--{next(iter(flags))}"):
         list(planned(Ablation(Path(), **flags), "digest"))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from build_shards.pool import WorkerPool
+from build_shards.pool import WorkerPool, map_in_order
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "webdataset")  # webdataset imports torch
@@ -18,6 +18,10 @@ def loaded(_: int) -> list[str]:
     """What of it a worker has imported once it can write shards."""
     importlib.import_module("build_shards.shard_writer")
     return [name for name in HEAVY if name in sys.modules]
+
+
+def pid(_: int) -> int:
+    return os.getpid()
 
 
 def test_the_command_imports_everything_it_builds_with_but_torch():
@@ -73,6 +77,12 @@ def test_a_second_ctrl_c_does_not_wait_for_the_rest_of_a_result(tmp_path: Path):
     body += "def main():\n    jobs = [(n, bytes(1 << 20)) for n in range(9)]  # more than a pipe holds\n    "
     body += "list(map_in_order(work, jobs, 2))\n"
     assert_interrupted(body, tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_no_worker_and_one_are_this_very_process(workers: int):
+    with WorkerPool(workers) as pool:
+        assert {*pool.map_in_order(pid, range(3))} == {*map_in_order(pid, range(3), workers)} == {os.getpid()}
 
 
 def test_workers_that_cannot_be_started_are_one_line():

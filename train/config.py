@@ -54,7 +54,7 @@ class Config:
     teacher_share: float = 0.75  # of the targets that is the teacher's
     refit: bool = False  # learn valid too, for a last training with settings that are chosen: the last epoch counts
     seed: int = 0  # of weights, order of samples and augmentation
-    workers: int = 0  # loader processes; batches do not depend on it
+    workers: int = 0  # loader processes, 0: the training one reads itself; batches do not depend on it
     cache: Literal["none", "ram", "device"] = "none"  # keep decoded samples in shared memory, or on the GPU
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is a usable GPU
     threads: int = 0  # of the CPU; 0: as torch chooses. Sums round by how threads share them: other digits, as good
