@@ -66,7 +66,7 @@ def card_text(card: ModelCard, name: str) -> str:
         ],
         "Training": [
             f"epoch {card.epoch}, seed {card.seed}, shards {card.manifest_digest}",
-            ", ".join(f"{key} {value}" for key, value in card.training.items()),
+            ", ".join(f"{key} {'-' if value == '' else value}" for key, value in card.training.items()),
             ", ".join(f"{key} {value}" for key, value in card.versions.items()),
             f"int8 ranges from {len(card.calibration)} training cells: {' '.join(card.calibration) or '-'}",
         ],

@@ -29,6 +29,11 @@ def test_card_text_gives_intervals_and_says_what_the_raw_file_was_compared_on(ca
     assert "- raw_error inf\n- raw_within nan\n" in card_text(endless, "model.raw.onnx")
 
 
+def test_card_text_says_where_a_training_had_none(card: ModelCard) -> None:
+    text = card_text(replace(card, training={"lr": 0.0, "initial": "", "teacher": "", "refit": False}), "model.onnx")
+    assert "\n- lr 0.0, initial -, teacher -, refit False\n" in text
+
+
 def test_what_a_card_says_steers_no_terminal(card: ModelCard) -> None:
     text = card_text(replace(card, dataset="cells \x1b]0;title\x07\x1b[2J\n- of ours"), "model\x1b.onnx")
     assert "trained from scratch on: cells \ufffd]0;title\ufffd\ufffd[2J\ufffd- of ours\n" in text

@@ -33,6 +33,8 @@ def test_records_say_what_is_needed_to_repeat_the_run(
     begun, done = (json.loads((tmp_path / "resnet18" / name).read_text()) for name in ("config.json", "run.json"))
     for record in (begun, done):
         assert record["config"]["batch_size"] == 20
+        assert (record["config"]["initial"], record["config"]["teacher"]) == (None, None)  # no file of that name
+        assert record["config"]["shards"] == str(shards)
         assert record["command"] == (
             f"python -m train --arch resnet18 --shards {shards} --artifacts {tmp_path} --epochs 2 --batch-size 20 "
             "--lr 0.02 --device cpu --no-amp"

@@ -67,7 +67,7 @@ def _flag(name: str, value: Any) -> str:
 
 def _of(config: Config, processes: int) -> dict[str, Any]:
     anew = replace(config, resume=False, force=False)
-    values = {k: v if isinstance(v, int | float | str) else str(v) for k, v in vars(config).items()}
+    values = {k: v if isinstance(v, int | float | str | None) else str(v) for k, v in vars(config).items()}
     # Sums round by the threads that share them, and by the processor's vectors.
     rounding = {"threads": torch.get_num_threads(), "cpu": torch.backends.cpu.get_cpu_capability()}
     return {"command": command_of(anew, processes), "processes": processes, **rounding, "config": values}
