@@ -12,14 +12,15 @@ from multiprocessing import resource_tracker
 from types import TracebackType
 from typing import Any, TypeVar
 
+from contract.command import Terminated
 from contract.errors import UserError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 MOST_WORKERS = 1024  # a system's semaphores do not count as far as Python's integers do
-# Pools that nobody waited for, kept to the end: a queue that goes with its own thread, which the end of Python stops,
-# may have removed a semaphore and not yet said so, and Python would warn of it.
-_LEFT: list[ProcessPoolExecutor] = []
+# Pools that nobody waited for and their queues, kept to the end: a queue that goes with its own thread, which the end
+# of Python stops, may have removed a semaphore and not yet said so, and Python would warn of it.
+_LEFT: list[Any] = []
 
 
 class WorkerPool:
@@ -40,12 +41,13 @@ class WorkerPool:
     def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
         if self._pool is None:
             return
+        if kind is Terminated:  # who sends it kills soon after
+            _end_at_once(self._pool)
+            return
         try:
             self._pool.shutdown(cancel_futures=True)
         except BaseException:  # another Ctrl-C: it may not wait for what they are at
-            _kill_workers()
-            _end_results(self._pool)
-            _LEFT.append(self._pool)
+            _end_at_once(self._pool)
             raise
 
     def map_in_order(self, work: Callable[[Job], Result], jobs: Sequence[Job], chunk: int = 1) -> Iterator[Result]:
@@ -58,8 +60,12 @@ class WorkerPool:
             return
         try:
             with _told(self._workers), _ctrl_c_held_back():
-                results = self._pool.map(work, jobs, chunksize=chunk)  # starts the processes
-            yield from results
+                # Starts the processes. The pool's own map cancels what it no longer waits for, and a pool that breaks
+                # meanwhile fails at that, in a traceback: here all is cancelled at its end, by its own thread.
+                parts = [self._pool.submit(_each, work, jobs[i : i + chunk]) for i in range(0, len(jobs), chunk)]
+            parts.reverse()
+            while parts:  # popped: a result that was taken needs no memory
+                yield from parts.pop().result()
         except BrokenProcessPool:
             raise UserError("a worker process was killed (out of memory?): nothing is kept") from None
 
@@ -70,10 +76,24 @@ def map_in_order(work: Callable[[Job], Result], jobs: Sequence[Job], workers: in
         yield from pool.map_in_order(work, jobs, chunk)
 
 
+def _each(work: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:
+    return [work(job) for job in jobs]
+
+
 def refuse_workers(workers: int) -> None:
     """Raise ``UserError`` for a number of ``--workers`` that is none; call it before any work is done."""
     if not 0 <= workers <= MOST_WORKERS:
         raise UserError(f"--workers {workers}: must be between 0 and {MOST_WORKERS}")
+
+
+def _end_at_once(pool: Any) -> None:
+    """End a pool without waiting for what its workers are at."""
+    results = pool._result_queue
+    _LEFT.append((pool, pool._call_queue, results))
+    pool.shutdown(wait=False, cancel_futures=True)
+    _kill_workers()
+    if results is not None:  # not shut down yet
+        results._writer.close()  # the pool's thread, which may have read half of one, else waits for the rest
 
 
 def _kill_workers() -> None:
@@ -83,13 +103,6 @@ def _kill_workers() -> None:
         worker.kill()
     for worker in workers:
         worker.join()
-
-
-def _end_results(pool: ProcessPoolExecutor) -> None:
-    """Nobody writes results any more: the pool's thread, which may have read half of one, else waits for the rest."""
-    results: Any = pool._result_queue
-    if results is not None:  # not shut down yet
-        results._writer.close()
 
 
 @contextmanager

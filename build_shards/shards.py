@@ -91,7 +91,7 @@ def _build(
         manifest = make_manifest(dataset, fitted, results)
         _publish(staging, folder, manifest, [s for result in results for s in result.skipped], force=force)
     except (Exception, SystemExit):
-        shutil.rmtree(staging, ignore_errors=True)  # Ctrl-C and SIGKILL leave it: the next build goes on
+        shutil.rmtree(staging, ignore_errors=True)  # Ctrl-C, SIGTERM and SIGKILL leave it: the next build goes on
         raise
     shutil.rmtree(staging)
     return manifest

@@ -19,6 +19,10 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # in a file's name, say: they st
 ROOMS = ("contract", "build_shards", "train", "export", "evaluate")
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: nothing stays half written, and no worker works on."""
+
+
 def printable(text: str) -> str:
     """A line that came from a file, such that it steers no terminal."""
     return CONTROLS.sub("\ufffd", text)
@@ -29,8 +33,8 @@ def run_command(module: str, function: str = "main") -> None:
 
     A user's mistake is a ``UserError`` (bad input), a file that the system refuses (a name too long, a folder that may
     not be entered) or a third-party package that is not installed.
-    As shells expect, ``Ctrl-C`` exits 130 (another one while it ends, at once and without a word), and a reader that
-    leaves (``| head``) 141. Output that cannot be written
+    As shells expect, ``Ctrl-C`` exits 130 and SIGTERM 143 (another one while it ends, at once and without a word), and
+    a reader that leaves (``| head``) 141. Output that cannot be written
     (``> log`` on a full disk) is one line too; output that is closed (``>&-``) is written nowhere. Anything else is a
     defect of ours and keeps its traceback.
     """
@@ -46,6 +50,8 @@ def run_command(module: str, function: str = "main") -> None:
         if package in ROOMS or not package:
             raise
         _fail(f"error: the package {package!r} is not installed: run `make setup`", 2)
+    except Terminated:
+        _fail("terminated", 143)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except OSError as error:
@@ -66,21 +72,35 @@ def _end_by(error: OSError) -> NoReturn:
 
 def _run(module: str, function: str) -> None:
     try:
-        getattr(imported(module), function)()
+        command = getattr(imported(module), function)
+        _end_in_order_by_sigterm()
+        command()
     except SystemExit as end:  # of a page of help, say
         if isinstance(end.__context__, BrokenPipeError):  # rich found that nobody reads, and has put that right
             raise SystemExit(141) from None
         sys.stdout.flush()
         raise
     finally:
-        _leave_ctrl_c_to_the_system()
+        _leave_signals_to_the_system()
     sys.stdout.flush()
 
 
-def _leave_ctrl_c_to_the_system() -> None:
-    """From here on Ctrl-C ends the process at once: Python would tell of it in a traceback while it shuts down."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler and _in_main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _end_in_order_by_sigterm() -> None:
+    """From here on SIGTERM raises ``Terminated`` once, where it is not ignored; another one ends the process."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and _in_main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Terminated
+
+
+def _leave_signals_to_the_system() -> None:
+    """From here on they end the process at once: Python would tell of them in a traceback while it shuts down."""
+    for number, ours in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, _terminate)):
+        if signal.getsignal(number) is ours and _in_main_thread():
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _in_main_thread() -> bool:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,6 +62,7 @@ def _run_unread(before: str, module: str) -> "subprocess.CompletedProcess[bytes]
         (r"raise UserError('\x1b[2J\x9b1m.csv: a rule')", 2, "error: \ufffd[2J\ufffd1m.csv: a rule\n"),
         ("import no_such_package.part", 2, "error: the package 'no_such_package' is not installed: run `make setup`\n"),
         ("raise KeyboardInterrupt", 130, "interrupted\n"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143, "terminated\n"),
         (f"open({'a' * 300!r})", 2, f"error: {'a' * 300}: File name too long\n"),
     ],
 )
@@ -162,6 +164,31 @@ def test_ctrl_c_while_a_command_shuts_down_adds_no_word(end: str, tmp_path: Path
     body = f"import atexit, signal; atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT)); {end}"
     done = _run_redirected("", body, tmp_path)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"interrupted\n")
+
+
+def test_sigterm_removes_what_is_half_written_and_is_no_longer_held_back_then(tmp_path: Path) -> None:
+    body = "import signal; from pathlib import Path; from contract.publish import publishing\n    "
+    body += f"with publishing(Path({str(tmp_path / 'out' / 'file')!r})): os.kill(os.getpid(), signal.SIGTERM)"
+    done = _run_redirected("", body, tmp_path)
+    assert (done.returncode, done.stderr, [*(tmp_path / "out").iterdir()]) == (143, b"terminated\n", [])
+    body = "import atexit, signal; atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))"
+    assert _run_redirected("", body, tmp_path).returncode == -signal.SIGTERM
+
+
+def test_sigterm_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: list[bool] = []
+
+    def main() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        reached.append(True)
+
+    monkeypatch.setattr(command, "imported", lambda _: SimpleNamespace(main=main))
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        run_command("ignores")
+        assert (reached, signal.getsignal(signal.SIGTERM)) == ([True], signal.SIG_IGN)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run_redirected(how: str, body: str, folder: Path, **variables: str) -> "subprocess.CompletedProcess[bytes]":

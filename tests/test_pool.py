@@ -41,15 +41,15 @@ def test_a_workers_blas_has_one_thread(monkeypatch: pytest.MonkeyPatch):
         assert list(pool.map_in_order(os.getenv, ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"])) == ["1", "1"]
 
 
-def assert_interrupted(body: str, folder: Path) -> None:
-    """Run a module of this text as a room's command, in a session of its own, which Ctrl-C ends in its one line."""
+def assert_interrupted(body: str, folder: Path, status: int = 130, line: str = "interrupted") -> None:
+    """Run a module of this text as a room's command, in a session of its own, which a signal ends in its one line."""
     (folder / "stopped.py").write_text(body, encoding="utf-8")
     paths = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(folder)!r}]"
     code = f"{paths}; from contract.command import run_command; run_command('stopped')"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, start_new_session=True
     )
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert (done.returncode, done.stderr) == (status, f"{line}\n")
 
 
 def test_ctrl_c_is_one_line_whatever_the_workers_are_at(tmp_path: Path):
@@ -58,6 +58,14 @@ def test_ctrl_c_is_one_line_whatever_the_workers_are_at(tmp_path: Path):
     body += "if number == 0:\n        os.killpg(0, signal.SIGINT)\n\n\n"
     body += "def main():\n    list(map_in_order(work, range(9), 2))\n"
     assert_interrupted(body, tmp_path)
+
+
+@pytest.mark.parametrize("kill", ["os.kill(os.getppid()", "os.killpg(0"])
+def test_sigterm_is_one_line_and_does_not_wait_for_what_the_workers_are_at(kill: str, tmp_path: Path):
+    body = "import os, signal, time\n\nfrom build_shards.pool import map_in_order\n\n\ndef work(number):\n    "
+    body += f"if number == 0:\n        {kill}, signal.SIGTERM)\n    time.sleep(120)\n\n\n"
+    body += "def main():\n    list(map_in_order(work, range(40), 2))  # more than a queue holds\n"
+    assert_interrupted(body, tmp_path, 143, "terminated")
 
 
 def test_a_second_ctrl_c_does_not_wait_for_what_the_workers_are_at(tmp_path: Path):

@@ -20,7 +20,7 @@ from contract.errors import UserError
 from train.checkpoint import load_checkpoint
 from train.config import Config
 from train.history import read_history
-from train.interrupt import Interruption, StoppedError
+from train.interrupt import StoppedError
 from train.loop import train as train_network
 from train.resnet import build_resnet
 from train.run import Phase, Run
@@ -150,14 +150,6 @@ def test_signal_ends_with_a_checkpoint_and_a_line_that_goes_on(
     monkeypatch.setattr("sys.argv", shlex.split(command)[2:])
     train.cli.main()
     assert_same(end_of(tmp_path), uninterrupted)
-
-
-def test_second_signal_stops_at_once() -> None:
-    with Interruption() as interruption:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert interruption.signum == signal.SIGTERM
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_signal_in_validation_stops_after_the_epoch(

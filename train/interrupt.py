@@ -5,6 +5,8 @@ import threading
 from types import FrameType
 from typing import Any
 
+from contract.command import Terminated
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -37,5 +39,5 @@ class Interruption:
 
     def _note(self, signum: int, _: FrameType | None) -> None:
         if self.signum:
-            raise KeyboardInterrupt
+            raise Terminated if signum == signal.SIGTERM else KeyboardInterrupt
         self.signum = signum
