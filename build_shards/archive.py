@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from build_shards.dataset import Cell, Dataset, cell_file, natural
+from build_shards.dataset import Cell, Dataset, cell_file, left_by_file_manager, natural
 from build_shards.deal import deal_cells
 from build_shards.table import read_table
 from contract.errors import UserError
@@ -69,7 +69,7 @@ def _refuse_strays(folder: Path, cells: Iterable[Cell]) -> None:
     """Raise ``UserError`` for an image that is no cell of any set, and for a linked folder that may hold some."""
     known = {cell.file for cell in cells}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() == ".bmp" and path not in known:
+        if path.suffix.lower() == ".bmp" and path not in known and not left_by_file_manager(path):
             raise UserError(
                 f"{path}: lies in no set of the archive (fold_*/all and fold_*/hem, the preliminary test set with its "
                 f"labels CSV, {FINAL}): move it away; nothing is left out in silence"
@@ -80,9 +80,10 @@ def _refuse_strays(folder: Path, cells: Iterable[Cell]) -> None:
 
 def _files(fold: Path, folds: list[Path]) -> list[Path]:
     """The entries of a class folder that must be images; a folder among them may only hold further class folders."""
-    entries = sorted(fold.iterdir())
+    entries = sorted(path for path in fold.iterdir() if not left_by_file_manager(path))
     for inner in (path for path in entries if path.is_dir() and not NAME.fullmatch(path.name)):
-        stray = [file for file in sorted(inner.rglob("*")) if file.is_file() and file.parent not in folds]
+        files = [file for file in sorted(inner.rglob("*")) if file.is_file() and not left_by_file_manager(file)]
+        stray = [file for file in files if file.parent not in folds]
         if stray:
             raise UserError(f"{stray[0]}: lies below {fold.name}/ in no fold_*/all or fold_*/hem folder of its own")
     return [path for path in entries if not path.is_dir() or NAME.fullmatch(path.name)]
@@ -98,7 +99,7 @@ def _cell(folder: Path, file: Path) -> Cell:
 
 def _read_prelim(folder: Path) -> list[Cell]:
     """The preliminary test set: a CSV with ``Patient_ID,new_names,labels`` and a folder of its images."""
-    csvs = sorted(folder.glob("**/*prelim*labels*.csv"))
+    csvs = sorted(path for path in folder.glob("**/*prelim*labels*.csv") if not left_by_file_manager(path))
     if not csvs:
         return []
     if len(csvs) > 1:
@@ -135,7 +136,7 @@ def _prelim_images(folder: Path) -> dict[str, Path]:
     The archive's final test set, of other images with the same names, may lie beside it.
     """
     images = [path for path in sorted(folder.glob("**/*.bmp")) if not NAME.fullmatch(path.name)]
-    images = [path for path in images if path.parent.name != FINAL]
+    images = [path for path in images if path.parent.name != FINAL and not left_by_file_manager(path)]
     named = [path for path in images if "prelim" in path.relative_to(folder).parent.as_posix()]
     return _by_name(named or images, "the preliminary set")
 
@@ -144,6 +145,7 @@ def _read_final(folder: Path) -> list[Cell]:
     """The final test set, unlabelled and of unknown subjects, in the order of its numbers."""
     inner = [path for path in sorted(folder.glob(f"**/{FINAL}")) if path.is_dir()]
     entries = [path for one in inner for path in sorted(one.iterdir())]
+    entries = [path for path in entries if not left_by_file_manager(path)]
     files = [path for path in entries if path.name != FINAL]  # unpacked into a folder of its own name, it lies in two
     for file in files:
         if not NUMBERED.fullmatch(file.name):

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from build_shards.archive import NAME as ARCHIVE_NAME
-from build_shards.dataset import Cell, Dataset, cell_file, natural
+from build_shards.dataset import Cell, Dataset, cell_file, left_by_file_manager, natural
 from build_shards.table import read_table
 from contract.errors import UserError
 from contract.files import read_text
@@ -57,7 +57,7 @@ def _read_split(folder: Path, csv: str, split: str, subjects: dict[str, str]) ->
 def _read_submissions(folder: Path) -> list[Submission]:
     """Every ``*_test.csv``: a network's list of the split "test", or one further unlabelled split."""
     submissions: list[Submission] = []
-    for csv in sorted(folder.glob("*_test.csv")):
+    for csv in sorted(path for path in folder.glob("*_test.csv") if not left_by_file_manager(path)):
         match = TEST_CSV.fullmatch(csv.name)
         if match is None or match["name"].lower() in RESERVED or len(match["name"]) > LONGEST_NAME:
             raise UserError(

@@ -9,6 +9,8 @@ from contract.errors import UserError
 from contract.manifest import Submission
 from contract.publish import text_sha256
 
+FILE_MANAGERS = (".DS_Store", "Thumbs.db", "desktop.ini")  # files of macOS and Windows
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -101,6 +103,15 @@ def cell_file(root: Path, written: str, source: str) -> Path:
     if not file.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{source}: the path {written!r} leaves the folder through a link")
     return file
+
+
+def left_by_file_manager(path: Path) -> bool:
+    """Whether macOS or Windows left this file in a folder that somebody opened or copied: it is no cell and no CSV.
+
+    Where files without a place stop the build, these alone do not: ``.DS_Store``, ``Thumbs.db``, ``desktop.ini``, and
+    what macOS writes beside a file under its name with ``._`` in front.
+    """
+    return (path.name in FILE_MANAGERS or path.name.startswith("._")) and not path.is_dir()
 
 
 def natural(text: str) -> tuple[str | int, ...]:

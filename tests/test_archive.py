@@ -91,7 +91,7 @@ def test_cells_come_split_by_split(archive: Path):
 
 @pytest.mark.parametrize(
     "name",
-    ["UID_1_1_1_all.bmp", "photo.bmp", "UID_H1_1_hem.bmp", "UID_H1_1_1_hem.png", "UID_X1_1_1_hem.bmp", "Thumbs.db"],
+    ["UID_1_1_1_all.bmp", "photo.bmp", "UID_H1_1_hem.bmp", "UID_H1_1_1_hem.png", "UID_X1_1_1_hem.bmp", "notes.txt"],
 )
 def test_a_file_whose_name_does_not_fit_its_class_folder_is_refused(archive: Path, name: str):
     (archive / "C-NMC" / "fold_0" / "hem" / name).touch()

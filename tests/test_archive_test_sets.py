@@ -127,7 +127,7 @@ def test_the_final_test_set_is_found_beside_a_labels_csv_on_top(archive: Path):
     assert [len(sources(dataset, split)) for split in ("prelim", "final")] == [2, 3]
 
 
-@pytest.mark.parametrize("name", ["01.bmp", "0.bmp", "1.png", "cell.bmp", "1 (copy).bmp", "Thumbs.db"])
+@pytest.mark.parametrize("name", ["01.bmp", "0.bmp", "1.png", "cell.bmp", "1 (copy).bmp", "notes.txt"])
 def test_a_file_in_the_final_test_set_that_has_no_number_is_refused(archive: Path, name: str):
     add_final(archive, "1.bmp", name)
     with pytest.raises(UserError) as caught:
