@@ -82,13 +82,11 @@ def conv_before(norm: str) -> str:
     return norm.replace("bn", "conv") if norm.startswith("bn") else str(int(norm) - 1)
 
 
-def to_onnx(network: ResNet, card: ModelCard) -> bytes:
-    """One sealed ONNX file of standard operators, float32, with the card in its metadata; only the batch is dynamic."""
-    return finish(translate(network, card), card, "float32")
-
-
 def translate(network: ResNet, card: ModelCard) -> onnx.ModelProto:
-    """The network as a graph, without card and seal; its temperature can be set later (``finish``)."""
+    """The network as a graph, without card and seal; its temperature can be set later (``finish``).
+
+    Of standard operators, float32; only the batch is dynamic.
+    """
     module = ExportedNetwork(fold_batch_norm(network), card).eval()
     example = torch.zeros(2, card.recipe.size, card.recipe.size, 3, dtype=torch.uint8)
     with warnings.catch_warnings():

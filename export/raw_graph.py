@@ -9,7 +9,7 @@ from contract.errors import UserError
 from contract.model_card import ModelCard
 from contract.recipe import Recipe
 from export.builder import PREFIX, GraphBuilder, integer, single
-from export.graph import IR, OPSET, OUTPUTS
+from export.graph import OPSET, OUTPUTS
 from export.raw_crop import crop_box, resize
 from export.raw_stain import normalise_stain
 
@@ -39,24 +39,6 @@ def to_raw(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
         [*model.graph.initializer, *g.constants.values()],
     )
     return helper.make_model(raw, opset_imports=[helper.make_opsetid("", OPSET)])
-
-
-def preprocess_graph(recipe: Recipe) -> onnx.ModelProto:
-    """The recipe alone: outputs ``images``, uint8 ``[1, size, size, 3]``, and ``box``; to compare with the builder."""
-    g = GraphBuilder()
-    _preprocess(g, recipe)
-    shape = [1, recipe.size, recipe.size, 3]
-    graph = helper.make_graph(
-        g.nodes,
-        "recipe",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["H", "W", 3])],
-        [
-            helper.make_tensor_value_info("images", TensorProto.UINT8, shape),
-            helper.make_tensor_value_info("box", TensorProto.INT64, [4]),
-        ],
-        list(g.constants.values()),
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
 
 
 def _preprocess(g: GraphBuilder, recipe: Recipe) -> str:

@@ -157,9 +157,8 @@ def card(manifest: Manifest) -> ModelCard:
 def exported(card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifacts folder with an exported network, small and called resnet18, that fits ``shards``. Read only."""
     import torch
+    from exported_file import to_onnx
     from narrow_network import NarrowNetwork
-
-    from export.graph import to_onnx
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("exported")

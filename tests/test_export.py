@@ -13,6 +13,7 @@ import pytest
 import torch
 from as_trained import as_trained
 from export_command import run_export
+from exported_file import to_onnx
 from onnx import numpy_helper
 
 import export.network
@@ -22,7 +23,7 @@ from contract.model_card import METADATA_KEY, ModelCard
 from contract.model_file import DIGEST_KEY
 from contract.shard_reader import SplitReader
 from export.card import load_card
-from export.graph import OPSET, OUTPUTS, to_onnx
+from export.graph import OPSET, OUTPUTS
 from train.checkpoint import save_checkpoint
 from train.resnet import ResNet
 

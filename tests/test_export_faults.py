@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from exported_file import to_onnx
 from int8_network import small
 
 import export.network
@@ -14,7 +15,6 @@ from contract.errors import UserError
 from contract.model_card import ModelCard
 from export.calibrate import OperatingPoint
 from export.card import load_card
-from export.graph import to_onnx
 from export.network import Plan, export_network
 from export.quantize import Gate
 from export.raw_verify import RawComparison

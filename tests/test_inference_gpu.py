@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from exported_file import to_onnx
 from int8_network import small
 from onnx import TensorProto, numpy_helper
 
@@ -14,7 +15,7 @@ from benchmarks.inference import Bench
 from benchmarks.inference_gpu import make_gpu_chains, to_float16
 from contract.errors import UserError
 from contract.model_card import ModelCard
-from export.graph import ExportedNetwork, to_onnx
+from export.graph import ExportedNetwork
 from train.resnet import BasicBlock
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no usable GPU")

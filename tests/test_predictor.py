@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from exported_file import to_onnx
 from narrow_network import NarrowNetwork
 
 from contract.errors import UserError
@@ -15,7 +16,6 @@ from contract.model_card import METADATA_KEY, ModelCard
 from contract.model_file import DIGEST_KEY, UNSEALED, seal
 from contract.shard_reader import SplitReader
 from evaluate.predictor import BATCH, Predictor, find_networks
-from export.graph import to_onnx
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ from build_shards.stain import fit_target, measure
 from build_shards.synthetic import draw_cell
 from contract.errors import UserError
 from contract.recipe import Recipe
-from export.raw_graph import preprocess_graph
+from export.builder import GraphBuilder
+from export.graph import IR, OPSET
+from export.raw_graph import _preprocess as preprocess_in
 
 SIZE = 40
 
@@ -22,6 +24,18 @@ def cells(n: int = 6, side: int = 225) -> list[np.ndarray]:
     rng = np.random.default_rng(3)
     drawn = [draw_cell(i % 2, rng.normal(), rng, side=side) for i in range(n)]
     return [np.pad(np.roll(cell, 9 * i, axis=i % 2), ((0, 7 * i), (i, 0), (0, 0))) for i, cell in enumerate(drawn)]
+
+
+def preprocess_graph(recipe: Recipe) -> onnx.ModelProto:
+    """The recipe alone: outputs ``images``, uint8 ``[1, size, size, 3]``, and ``box``."""
+    g, make = GraphBuilder(), onnx.helper
+    preprocess_in(g, recipe)
+    kind = onnx.TensorProto.UINT8
+    image = make.make_tensor_value_info("image", kind, ["H", "W", 3])
+    images = make.make_tensor_value_info("images", kind, [1, recipe.size, recipe.size, 3])
+    box = make.make_tensor_value_info("box", onnx.TensorProto.INT64, [4])
+    graph = make.make_graph(g.nodes, "recipe", [image], [images, box], list(g.constants.values()))
+    return make.make_model(graph, opset_imports=[make.make_opsetid("", OPSET)], ir_version=IR)
 
 
 def run(recipe: Recipe, images: list[np.ndarray]) -> list[list[np.ndarray]]:

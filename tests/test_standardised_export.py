@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import onnxruntime
 import torch
+from exported_file import to_onnx
 
 from contract.model_card import ModelCard
-from export.graph import to_onnx
 from export.verify import verify
 from train.normalise import Normalise
 from train.resnet import BasicBlock, ResNet

@@ -9,12 +9,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from exported_file import to_onnx
 from onnx import numpy_helper
 
 from contract.errors import UserError
 from contract.model_card import FORMAT, ModelCard
 from contract.recipe import Recipe
-from export.graph import OUTPUTS, ExportedNetwork, to_onnx
+from export.graph import OUTPUTS, ExportedNetwork
 from export.verify import _fixed, _random, verify
 from train.resnet import BasicBlock, ResNet
 
