@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import benchmarks.convolution
 import train.convolution
+from benchmarks.convolution import Bench
 from train.config import Config
 from train.convolution import BFLOAT16, FLOAT32, Convolution, as_products, patches
 from train.resnet import BasicBlock, Bottleneck, ResNet
@@ -177,3 +180,12 @@ def test_training_on_the_cpu_uses_them(shards: Path, tmp_path: Path) -> None:
     run = Run(Config(shards=shards, artifacts=tmp_path, start_size=0, device="cpu"))
     for model in (run.model, run.ema.model):
         assert {type(module) for module in model.modules() if isinstance(module, nn.Conv2d)} == {Convolution}
+
+
+def test_the_benchmark_counts_no_round_before_those_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A clock on which the round before them takes a second, each of theirs three.
+    spent = [1.0] * 2 + [3.0] * 4
+    ticks = iter([tick for second in spent for tick in (0.0, second)])
+    monkeypatch.setattr(benchmarks.convolution, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    assert benchmarks.convolution.timed((3, 4, 1, 1, 4), Bench(batch_size=1, rounds=2)) == (3000, 3000)
+    assert next(ticks, None) is None
