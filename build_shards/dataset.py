@@ -10,6 +10,7 @@ from contract.manifest import Submission
 from contract.publish import text_sha256
 
 FILE_MANAGERS = (".DS_Store", "Thumbs.db", "desktop.ini")  # files of macOS and Windows
+APPLE_DOUBLE = b"\x00\x05\x16\x07"  # how a file begins that holds what macOS knows of another (RFC 1740, appendix A)
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,19 @@ def left_by_file_manager(path: Path) -> bool:
     """Whether macOS or Windows left this file in a folder that somebody opened or copied: it is no cell and no CSV.
 
     Where files without a place stop the build, these alone do not: ``.DS_Store``, ``Thumbs.db``, ``desktop.ini``, and
-    what macOS writes beside a file under its name with ``._`` in front.
+    what macOS writes beside a file under its name with ``._`` in front, told from an image by its first bytes.
     """
-    return (path.name in FILE_MANAGERS or path.name.startswith("._")) and not path.is_dir()
+    if not path.is_file():
+        return False
+    return path.name in FILE_MANAGERS or (path.name.startswith("._") and _begins_with(path, APPLE_DOUBLE))
+
+
+def _begins_with(path: Path, wanted: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(wanted)) == wanted
+    except OSError:  # refused as any other file is
+        return False
 
 
 def natural(text: str) -> tuple[str | int, ...]:

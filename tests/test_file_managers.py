@@ -18,7 +18,7 @@ def leave_files(folder: Path) -> None:
         for name in NAMES if path.is_dir() else ():
             (path / name).touch()
         if path.is_file() and path.name not in NAMES:
-            path.with_name(f"._{path.name}").write_bytes(bytes.fromhex("00051607"))
+            path.with_name(f"._{path.name}").write_bytes(bytes.fromhex("00051607 00020000") + b"Mac OS X")
 
 
 def test_an_archive_is_read_as_if_nobody_had_looked_at_it(tmp_path: Path) -> None:
@@ -40,10 +40,10 @@ def test_a_course_folder_is_read_as_if_nobody_had_looked_at_it(write_course: Cal
     assert read_dataset(folder) == before
 
 
-@pytest.mark.parametrize("name", [".DS_Store.bmp", "_UID_1_1_1_all.bmp", "Thumbs.db.bmp", "..bmp"])
-def test_a_name_that_is_almost_theirs_is_refused(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [".DS_Store.bmp", "._UID_1_1_1_all.bmp", "_UID_1_1_1_all.bmp", "Thumbs.db.bmp"])
+def test_a_file_that_is_almost_theirs_is_refused(name: str, tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "archive", subjects=4)
-    (archive / "C-NMC" / "fold_0" / "all" / name).touch()
+    (archive / "C-NMC" / "fold_0" / "all" / name).write_bytes(b"BM an image, whatever its name")
     with pytest.raises(UserError, match="its name is not UID_SUBJECT_FIELD_CELL_all"):
         read_dataset(archive)
 
