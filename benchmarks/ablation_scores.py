@@ -86,7 +86,7 @@ def by_seed(table: pd.DataFrame, people: Sequence[str], weights: Weights) -> Val
 def _scores(table: pd.DataFrame, people: Sequence[str], weights: Weights) -> Values:
     place = np.searchsorted(np.array(people), table.identity.to_numpy(str))
     blast, logit, fold = (table.label == 1).to_numpy(), table.logit.to_numpy(float), table.fold.to_numpy()
-    called = logit > 0  # evaluate calls equal logits a blast; tables that are published count them as normal
+    called = logit > 0
     kinds = (blast & called, ~blast & called, blast & ~called, ~blast & ~called)
     counts = np.stack([np.bincount(place, kind, minlength=len(people)) for kind in kinds], axis=1)  # by identity
     tp, fp, fn, tn = (weights @ counts).T

@@ -45,16 +45,6 @@ def test_losses_of_uneven_parts_have_the_mean_of_the_whole_batch(shards: Path, t
     assert (one + other) / 2 == pytest.approx(whole, rel=1e-5)
 
 
-def test_a_cell_whose_logits_are_equal_is_called_a_blast_in_training_too(shards: Path, tmp_path: Path) -> None:
-    run = Run(config_of(shards, tmp_path))
-    for weights in run.model.parameters():
-        nn.init.zeros_(weights)
-    phase = run.new_phase(1)
-    batch = next(iter(run.train_batches(phase)))
-    blasts = int(batch.labels.sum())
-    assert train.loop.forward(run, phase, batch)[1].item() == blasts != len(batch.labels) - blasts
-
-
 def test_padding_samples_are_not_scored(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(config_of(shards, tmp_path))
     padded = valid_parts(np.arange(12), 7, 1, 2)  # of the second of two processes: each of its batches is padded

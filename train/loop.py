@@ -26,7 +26,7 @@ from train.resume import save_epoch, save_step, start
 from train.run import Phase, Run
 from train.run_record import write_run_record
 from train.schedule import all_epochs, learning_rate_of_step
-from train.scores import NO_SCORES, Scores, called, score
+from train.scores import NO_SCORES, Scores, score
 
 
 def train(config: Config, processes: Processes | None = None) -> Path:
@@ -174,7 +174,7 @@ def forward(run: Run, phase: Phase, batch: Batch) -> tuple[Tensor, Tensor]:
     total = loss_of(run, logits, targets[:, :classes], batch.keys, draws.total)
     if run.head is not None:
         total = total + run.head.loss(said[:, classes:], targets[:, classes:])
-    right = (called(logits) == hard.argmax(1)) & (labels >= 0)  # a padding sample has no target
+    right = (logits.argmax(1) == hard.argmax(1)) & (labels >= 0)  # a padding sample has no target
     return total * (run.processes.ranks / draws.total), right.sum()
 
 
