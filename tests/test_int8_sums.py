@@ -1,13 +1,17 @@
 """Which int8 weights have sums that fit 16 bits: how they are scaled so, and how others are seen."""
 
+from typing import Any
+
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
 
 from contract.model_file import EXACT_INT8, LARGEST_PAIR, int8_entries
 from export.int8_ranges import weight_scale
+from export.source import logits_of
 
 
 @pytest.mark.parametrize("channels", [3, 4, 6, 64])
@@ -59,3 +63,30 @@ def test_weights_that_are_stored_otherwise_count_as_such_that_may_saturate() -> 
     assert not tensor.raw_data
     model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], [tensor]))
     assert int8_entries(model) == (EXACT_INT8,)
+
+
+class OneCell:
+    """A split of one cell."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def image(self, _: int) -> np.ndarray:
+        return np.zeros((32, 32, 3), np.uint8)
+
+
+def test_an_export_asks_a_file_whose_sums_may_saturate_for_exact_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Session:
+        def __init__(self, _: bytes, options: Any, **__: Any) -> None:
+            asked.append(options.get_session_config_entry(EXACT_INT8[0]))
+
+        def run(self, *_: Any) -> list[np.ndarray]:
+            return [np.array([[0.25, 0.5]], np.float32)]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    weights = numpy_helper.from_array(np.full((1, 2, 1, 1), 127, np.int8), "w")
+    file = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], [weights])).SerializeToString()
+    assert logits_of(file, OneCell()).tolist() == [[0.25, 0.5]]  # type: ignore[arg-type]
+    assert asked == [EXACT_INT8[1]]
