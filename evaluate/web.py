@@ -88,7 +88,7 @@ class Server(ThreadingHTTPServer):
 
 
 def web(command: Web) -> None:
-    """Serve until Ctrl-C; raises ``UserError`` when the port is taken or a network cannot be opened."""
+    """Serve until Ctrl-C or SIGTERM; raises ``UserError`` when the port is taken or a network cannot be opened."""
     began = time.perf_counter()
     try:
         server = Server(command.port)
