@@ -6,13 +6,16 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from build_shards.audit import Twin
 from build_shards.preprocess import cell_mask, read_image
+from contract.fonts import families
 
+matplotlib.rcParams["font.family"] = families(font_manager)
 matplotlib.rcParams["text.parse_math"] = False  # a $ in a name is a $
 IDENTICAL, NEAR = "#0072B2", "#D55E00"  # blue and vermilion (Okabe-Ito), colour-blind-safe
 COLUMNS = 4  # pairs in a row

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -15,10 +16,12 @@ from build_shards.dataset import Cell, Dataset
 from build_shards.preprocess import cell_pixels, preprocess, read_image
 from build_shards.stain_target import fit_recipe
 from contract.errors import UserError
+from contract.fonts import families
 from contract.manifest import CLASSES
 from contract.publish import publish_bytes
 from contract.recipe import MAXIMUM_SIZE, MINIMUM_SIZE, Recipe
 
+matplotlib.rcParams["font.family"] = families(font_manager)
 matplotlib.rcParams["text.parse_math"] = False  # a $ in a name is a $
 COLOURS = ("#0072B2", "#D55E00")  # normal, blast: blue and orange
 SHOWN = 6  # cells of each class on the sheet

@@ -6,16 +6,14 @@ A picture without such letters is never touched: it has the same bytes whatever 
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 
+from matplotlib import font_manager
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, findSystemFonts, fontManager, get_font
 from matplotlib.text import Text
 
-from evaluate.cjk import CJK, INSTALL
-
-OWN = "DejaVu Sans"  # comes with matplotlib: the same letters on every machine
+from contract.fonts import INSTALL, OWN, families
 
 
 def give_fonts(figure: Figure) -> None:
@@ -24,10 +22,10 @@ def give_fonts(figure: Figure) -> None:
     lacking = {ord(c) for text in texts for c in text.get_text() if not c.isspace()} - _letters(OWN)
     if not lacking:
         return
-    families = [OWN, *_installed()]
+    fonts = families(font_manager)
     for text in texts:
-        text.set_fontfamily(families)
-    _note("".join(map(chr, sorted(lacking.difference(*map(_letters, families))))))
+        text.set_fontfamily(fonts)
+    _note("".join(map(chr, sorted(lacking.difference(*map(_letters, fonts))))))
 
 
 @contextmanager
@@ -46,19 +44,4 @@ def _note(letters: str) -> None:
 
 @cache
 def _letters(family: str) -> frozenset[int]:
-    return frozenset(get_font(findfont(family)).get_charmap())
-
-
-@cache
-def _installed() -> tuple[str, ...]:
-    """Those of ``CJK`` that are here; matplotlib lists a machine's fonts once, so one installed later is added."""
-    if not _listed():
-        for path in sorted({*findSystemFonts()} - {font.fname for font in fontManager.ttflist}):
-            with suppress(OSError, RuntimeError):  # a font that it cannot read: bitmaps, say
-                fontManager.addfont(path)
-    return _listed()
-
-
-def _listed() -> tuple[str, ...]:
-    names = {font.name for font in fontManager.ttflist}
-    return tuple(family for family in CJK if family in names)
+    return frozenset(font_manager.get_font(font_manager.findfont(family)).get_charmap())

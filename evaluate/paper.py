@@ -16,8 +16,8 @@ import typst
 
 from contract.errors import UserError
 from contract.files import read_bytes
+from contract.fonts import CJK, INSTALL
 from contract.publish import publish_bytes
-from evaluate.cjk import CJK, INSTALL
 from evaluate.paper_tables import headline, part_pictures, part_tables
 from evaluate.record_check import check_record
 from evaluate.report_record import AGAIN, METRICS, ReportRecord, load_record

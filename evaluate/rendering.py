@@ -14,8 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from contract.fonts import OWN
 from evaluate.evidence import BLAST, NORMAL
-from evaluate.letters import OWN, boxes_allowed, give_fonts
+from evaluate.letters import boxes_allowed, give_fonts
 
 DPI = 150
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d1d9e0", "#ffffff"

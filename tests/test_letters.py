@@ -3,16 +3,15 @@
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from contract.fonts import INSTALL, OWN, families
 from evaluate import letters
-from evaluate.cjk import CJK, INSTALL
-from evaluate.letters import OWN
 from evaluate.rendering import STYLE, render
 
-INSTALLED = letters._installed()
-needs_font = pytest.mark.skipif(not INSTALLED, reason="no font with Chinese characters here")
+needs_font = pytest.mark.skipif(families(font_manager) == [OWN], reason="no font with Chinese characters here")
 
 
 @pytest.fixture(autouse=True)
@@ -39,18 +38,10 @@ def test_chinese_names_are_drawn_and_no_box(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr() == ("", "")
 
 
-@needs_font
-def test_a_font_that_came_after_matplotlib_s_list_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    manager = letters.fontManager
-    files = {font.fname for font in manager.ttflist if font.name in CJK}
-    monkeypatch.setattr(manager, "ttflist", [font for font in manager.ttflist if font.fname not in files])
-    assert letters._installed.__wrapped__() == INSTALLED
-
-
 def test_where_no_font_has_a_letter_one_line_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(letters, "_installed", tuple)
+    monkeypatch.setattr(letters, "families", lambda _: [OWN])
     picture = render(_figure("细胞"), "a", "alt")  # a warning of matplotlib's would be an error here
     render(_figure("细胞"), "b", "alt")
     assert capsys.readouterr().err == f"note: no font for '细胞': pictures show boxes: {INSTALL}\n"
@@ -59,7 +50,7 @@ def test_where_no_font_has_a_letter_one_line_says_so(
 
 @pytest.mark.parametrize("name", ["cell.bmp", "Zürich, 20 °C, κ"])
 def test_a_picture_without_such_letters_has_its_own_font_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(letters, "_installed", lambda: 1 / 0)  # fonts of this machine must not matter
+    monkeypatch.setattr(letters, "families", lambda _: 1 / 0)  # fonts of this machine must not matter
     figure = _figure(name)
     render(figure, "a", "alt")
     assert {tuple(np.atleast_1d(text.get_fontfamily())) for text in figure.findobj(Text)} == {(OWN,)}

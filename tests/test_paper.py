@@ -15,8 +15,8 @@ from finished_report import artifacts, network, record, words
 from pypdf import PdfReader
 
 from contract.errors import UserError
+from contract.fonts import CJK
 from contract.record import to_json
-from evaluate.cjk import CJK
 from evaluate.paper import Paper, handin_stem, paper
 from evaluate.paper_tables import headline, part_tables
 from evaluate.words import FILES

@@ -4,13 +4,16 @@ import io
 from pathlib import Path
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from contract.fonts import families
 from contract.publish import publish_bytes
 from train.history import Epoch
 
+matplotlib.rcParams["font.family"] = families(font_manager)
 matplotlib.rcParams["text.parse_math"] = False  # a $ in a dataset's name is a $
 COLOURS = {"resnet18": "#0072B2", "resnet50": "#E69F00", "resnet152": "#000000"}  # Okabe-Ito, colour-blind-safe
 
