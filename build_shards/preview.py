@@ -94,7 +94,7 @@ def _draw_distributions(panels: list[Axes], cells: list[list[Cell]], recipe: Rec
         panel.set_xlabel(f"mean optical density of a cell, {name}")
         panel.set_yticks([])
     panels[0].set_ylabel("share of cells")
-    panels[0].legend(fontsize=8)
+    panels[0].legend(loc="upper right", fontsize=8)  # "best" is a search, of which matplotlib warns where it is slow
 
 
 def _density(image: Image) -> NDArray[np.float64]:

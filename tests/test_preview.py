@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.patches import Rectangle
 
 from build_shards import cli
@@ -28,6 +29,14 @@ def test_a_preview_is_a_picture_and_the_recipe_comes_back_fitted(synthetic_data:
     assert picture.shape == (2250, 1800, 3)
     assert picture.std() > 20
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_no_free_place_is_searched_for_the_legend(
+    synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Legend, "_find_best_position", lambda *_: 1 / 0)  # warns after a second, on a slow machine
+    preview(read_dataset(synthetic_data), Recipe(size=40), tmp_path / "one.png")
+    assert (tmp_path / "one.png").is_file()
 
 
 def test_a_training_split_of_one_class_cannot_be_previewed(synthetic_data: Path, tmp_path: Path) -> None:
