@@ -69,9 +69,10 @@ def print_audit(audit: Audit) -> None:
 
 
 def _split_table(audit: Audit) -> Table:
-    columns = ("split", "cells", "normal", "blast", "subjects", "ids in train", "people in train")
+    columns = ("split", "cells", "normal", "blast", "subjects", "ids in\ntrain", "people\nin train")
     table = Table(title=f"{audit.dataset}: splits")
-    for name in (*columns, "identical in train", "twins in train", "twins inside"):
+    # the breaks keep it within 100 columns: else words are cut
+    for name in (*columns, "identical\nin train", "twins in\ntrain", "twins\ninside"):
         table.add_column(name, justify="left" if name == "split" else "right")
     for split in audit.splits:
         table.add_row(*map(str, asdict(split).values()))

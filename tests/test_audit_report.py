@@ -54,8 +54,8 @@ def test_every_count_stands_under_its_name(capsys: pytest.CaptureFixture[str]) -
     assert "test 40 3 5 6 1 2 10 12 13" in lines
     assert "A = B 0 1 2 0.871 0.905 0.987 1.3e-03 yes" in lines
     assert "A = C 0 0 1 0.900 0.900 0.900 2.0e+00 no" in lines
-    heads = "split cells normal blast subjects ids in train people in train"
-    assert f"{heads} identical in train twins in train twins inside" in lines
+    head = lines.index("ids in people identical twins in twins")  # no word is cut, 100 columns or fewer
+    assert lines[head + 1] == "split cells normal blast subjects train in train in train train inside"
     assert "ids stated identical near lowest median highest by chance joined" in lines
 
 
@@ -112,3 +112,12 @@ def test_brackets_and_colons_of_a_name_are_told_as_they_are(capsys: pytest.Captu
 
 def test_a_dollar_in_a_title_is_a_dollar() -> None:
     assert draw_twins((), {}, r"cells for $\x$: 0 twins").startswith(b"\x89PNG")
+
+
+def test_a_narrow_terminal_cuts_no_word(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    audit = audit_of()
+    external = SplitAudit("external", 10661, 7272, 3389, 101, 101, 101, 1071, 1071, 1071)
+    lines = said(dataclasses.replace(audit, splits=(*audit.splits, external)), capsys)
+    assert "external 10661 7272 3389 101 101 101 1071 1071 1071" in lines
+    assert not any("…" in line for line in lines)
