@@ -103,7 +103,7 @@ def build_record(
         networks=networks,
         pairs=compare_pairs(found),
         history=_histories(networks, artifacts),
-        notes=_notes(dataset, networks, cells, bootstrap, orientations),
+        notes=_notes(dataset, networks, cells, bootstrap, orientations) + _held_out(manifest, split),
         versions=versions(),
         files=(),
     )
@@ -181,6 +181,18 @@ def _notes(
         "The split holds one class only: scores that need both are undefined.": len(set(cells.labels)) < 2,
     }
     return tuple(sentence for sentence, holds in sentences.items() if holds)
+
+
+def _held_out(manifest: Manifest, scored: str) -> tuple[str, ...]:
+    """Which labelled splits had no part in any choice, where the scored one had."""
+    names = [split.name for split in manifest.splits if split.labelled and split.name not in ("train", "valid")]
+    if scored != "valid" or not names:
+        return ()
+    are = "is" if len(names) == 1 else "are"
+    return (
+        f"{' and '.join(names)} {are} labelled too, and nothing was chosen there: python evaluate/run.py --split "
+        f"{names[0]} writes its report in place of this one.",
+    )
 
 
 def today() -> str:

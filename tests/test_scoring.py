@@ -12,7 +12,7 @@ from evaluate.bootstrap import score_with_intervals
 from evaluate.metrics import reliability
 from evaluate.predictions import Cells
 from evaluate.report_record import Bootstrap, Network, Verdicts
-from evaluate.scoring import Speaker, _bootstrap, _dataset, _notes, score_network, today
+from evaluate.scoring import Speaker, _bootstrap, _dataset, _held_out, _notes, score_network, today
 
 
 def test_intervals_of_a_column_draw_people_and_its_numbers_are_of_its_own_threshold() -> None:
@@ -82,6 +82,17 @@ def test_notes_tell_what_holds_and_nothing_else() -> None:
     boxed = {**one.file.card, "recipe": {**one.file.card["recipe"], "crop": "box"}}
     said = _noted(resnet18=one, resnet50=replace(one, file=replace(one.file, card=boxed)))
     assert "resnet18 112 px, crop native of 288 px, stain macenko; resnet50 112 px, crop box, stain macenko." in said
+
+
+def test_a_report_of_valid_names_the_labelled_splits_that_nothing_was_chosen_on(manifest: Manifest) -> None:
+    assert _held_out(manifest, "valid") == ()  # its test is unlabelled
+    known = tuple(replace(split, labelled=True) for split in manifest.splits)
+    [note] = _held_out(replace(manifest, splits=known), "valid")
+    assert note.startswith("test is labelled too, and nothing was chosen there: python evaluate/run.py --split test ")
+    prelim = replace(known[-1], name="prelim")
+    [note] = _held_out(replace(manifest, splits=(*known, prelim)), "valid")
+    assert note.startswith("test and prelim are labelled too")
+    assert _held_out(replace(manifest, splits=(*known, prelim)), "test") == ()
 
 
 @pytest.mark.parametrize("epoch", ["yesterday", "1e9", "9" * 30])
