@@ -68,7 +68,8 @@ def report(command: Report) -> Path:
     said = {split: predict_columns(columns, split) for split in splits}
     found = {split: columns_said for split, (columns_said, _) in said.items()}
     networks = score_columns(columns, found, command.split, command.artifacts)
-    subjects = first.reader("train").subjects
+    learned = ("train", "valid") if _refits(columns) else ("train",)
+    subjects = [subject for split in learned for subject in first.reader(split).subjects]
     record = build_record(
         manifest, command.split, networks, found[command.split], subjects, command.artifacts, command.orientations
     )
@@ -124,15 +125,20 @@ def _kept_picture(folder: Path, name: str) -> bytes:
     return data
 
 
-def _refuse_refits(columns: Columns, split: str) -> None:
-    """A network that learned valid too (``train --refit``) has no score on the cells of its own data."""
+def _refits(columns: Columns) -> list[str]:
+    """The networks that learned valid of these cells too (``train --refit``)."""
     source = columns.folders[0].manifest.source_digest
-    for name, predictor in columns.networks.items():
-        card = predictor.card
-        if card.refit and split in ("train", "valid") and card.training.get("source_digest", source) == source:
+    cards = {name: predictor.card for name, predictor in columns.networks.items()}
+    return [name for name, c in cards.items() if c.refit and c.training.get("source_digest", source) == source]
+
+
+def _refuse_refits(columns: Columns, split: str) -> None:
+    """A network that learned valid too has no score on the cells of its own data."""
+    if split in ("train", "valid"):
+        for name in _refits(columns):
             raise UserError(
-                f"{predictor.path}: {name} learned valid too (train --refit): its score on {split} would only say how "
-                "well cells are remembered; for its submissions: python -m evaluate answers"
+                f"{columns.networks[name].path}: {name} learned valid too (train --refit): its score on {split} would "
+                "only say how well cells are remembered; for its submissions: python -m evaluate answers"
             )
 
 

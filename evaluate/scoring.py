@@ -88,7 +88,7 @@ def build_record(
     artifacts: Path,
     orientations: int,
 ) -> ReportRecord:
-    """The whole record, but for the list of files; ``train_subjects`` are those of the training split.
+    """The whole record, but for the list of files; ``train_subjects`` are whom the networks learned from.
 
     Raises ``UserError`` where a network was trained on since it was exported.
     """
@@ -155,6 +155,7 @@ def _notes(
     name, shared = data.split, data.people_shared_with_train
     recipes = {arch: network.file.card["recipe"] for arch, network in networks.items() if network.file}
     others = [arch for arch, network in networks.items() if network.file and network.file.other_data]
+    refits = [arch for arch, network in networks.items() if network.file and _learned_valid(network.file)]
     stained = [arch for arch in others if recipes[arch]["stain"] != "none"]
     seen = {arch: pixels_of(recipe) for arch, recipe in recipes.items()}
     sentences = {
@@ -167,6 +168,8 @@ def _notes(
         ),
         f"{shared} of the {data.people} {bootstrap.drawn} in {name} are in train too: the scores say nothing about "
         "people never seen.": bool(shared) and name != "train",
+        f"{', '.join(refits)}: learned valid too (train --refit); the {bootstrap.drawn} of valid are counted as those "
+        "of train here.": bool(refits) and cells.people is not None,
         "Whether several subject ids are one person is unknown here: intervals draw ids anew, and are too narrow where "
         "some are.": bootstrap.cluster == "subject",
         "The people are unknown: intervals take cells as independent and are too narrow, and nothing tells whether "
@@ -181,6 +184,10 @@ def _notes(
         "The split holds one class only: scores that need both are undefined.": len(set(cells.labels)) < 2,
     }
     return tuple(sentence for sentence, holds in sentences.items() if holds)
+
+
+def _learned_valid(file: ModelFile) -> bool:
+    return bool(file.card["training"].get("refit")) and not file.other_data
 
 
 def _held_out(manifest: Manifest, scored: str) -> tuple[str, ...]:
