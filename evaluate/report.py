@@ -69,7 +69,7 @@ def report(command: Report) -> Path:
     found = {split: columns_said for split, (columns_said, _) in said.items()}
     networks = score_columns(columns, found, command.split, command.artifacts)
     learned = ("train", "valid") if _refits(columns) else ("train",)
-    subjects = [subject for split in learned for subject in first.reader(split).subjects]
+    subjects = tuple(subject for split in learned for subject in first.reader(split).subjects)
     record = build_record(
         manifest, command.split, networks, found[command.split], subjects, command.artifacts, command.orientations
     )
