@@ -19,7 +19,7 @@ from evaluate.record_check import check_record
 from evaluate.rendering import png_bytes
 from evaluate.report_page import PAGE, render_page
 from evaluate.report_record import AGAIN, METRICS, ReportRecord, load_record
-from evaluate.scoring import build_record
+from evaluate.scoring import build_record, learned_valid
 from evaluate.shard_folders import open_folders
 from evaluate.sheets import redraw_sheets
 from evaluate.split_prediction import SplitPrediction
@@ -126,10 +126,8 @@ def _kept_picture(folder: Path, name: str) -> bytes:
 
 
 def _refits(columns: Columns) -> list[str]:
-    """The networks that learned valid of these cells too (``train --refit``)."""
     source = columns.folders[0].manifest.source_digest
-    cards = {name: predictor.card for name, predictor in columns.networks.items()}
-    return [name for name, c in cards.items() if c.refit and c.training.get("source_digest", source) == source]
+    return [name for name, predictor in columns.networks.items() if learned_valid(predictor.card.training, source)]
 
 
 def _refuse_refits(columns: Columns, split: str) -> None:

@@ -3,9 +3,10 @@
 import datetime
 import os
 import platform
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import jinja2
@@ -153,9 +154,10 @@ def _notes(
 ) -> tuple[str, ...]:
     """What would mislead a reader who does not know it."""
     name, shared = data.split, data.people_shared_with_train
-    recipes = {arch: network.file.card["recipe"] for arch, network in networks.items() if network.file}
-    others = [arch for arch, network in networks.items() if network.file and network.file.other_data]
-    refits = [arch for arch, network in networks.items() if network.file and _learned_valid(network.file)]
+    files = {arch: network.file for arch, network in networks.items() if network.file}
+    recipes = {arch: file.card["recipe"] for arch, file in files.items()}
+    others = [arch for arch, file in files.items() if file.other_data]
+    refits = [arch for arch, file in files.items() if learned_valid(file.card["training"], data.source_digest)]
     stained = [arch for arch in others if recipes[arch]["stain"] != "none"]
     seen = {arch: pixels_of(recipe) for arch, recipe in recipes.items()}
     sentences = {
@@ -186,8 +188,12 @@ def _notes(
     return tuple(sentence for sentence, holds in sentences.items() if holds)
 
 
-def _learned_valid(file: ModelFile) -> bool:
-    return bool(file.card["training"].get("refit")) and not file.other_data
+def learned_valid(training: Mapping[str, Any], source_digest: str) -> bool:
+    """Whether a card's training learned valid of these cells too (``train --refit``).
+
+    A training that does not say of which cells it is is taken for one of these.
+    """
+    return bool(training.get("refit")) and training.get("source_digest", source_digest) == source_digest
 
 
 def _held_out(manifest: Manifest, scored: str) -> tuple[str, ...]:

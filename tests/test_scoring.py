@@ -82,7 +82,8 @@ def test_notes_tell_what_holds_and_nothing_else() -> None:
     refit = {**one.file.card, "training": one.file.card["training"] | {"refit": True}}
     said = _noted(resnet18=one, resnet50=replace(one, file=replace(one.file, card=refit)))
     assert said.startswith("resnet50: learned valid too (train --refit); the people of valid are counted as those of")
-    assert "learned valid" not in _noted(resnet50=replace(other, file=replace(other.file, card=refit)))
+    elsewhere = {**refit, "training": refit["training"] | {"source_digest": "f" * 64}}
+    assert "learned valid" not in _noted(resnet50=replace(one, file=replace(one.file, card=elsewhere)))
     boxed = {**one.file.card, "recipe": {**one.file.card["recipe"], "crop": "box"}}
     said = _noted(resnet18=one, resnet50=replace(one, file=replace(one.file, card=boxed)))
     assert "resnet18 112 px, crop native of 288 px, stain macenko; resnet50 112 px, crop box, stain macenko." in said
