@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, process
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -88,8 +88,10 @@ def refuse_workers(workers: int) -> None:
 
 def _end_at_once(pool: Any) -> None:
     """End a pool without waiting for what its workers are at."""
-    results = pool._result_queue
+    results, thread = pool._result_queue, pool._executor_manager_thread
     _LEFT.append((pool, pool._call_queue, results))
+    if thread is not None:  # Python's end would wake it up by what it may be closing just then: it ends by itself
+        process._threads_wakeups.pop(thread, None)
     pool.shutdown(wait=False, cancel_futures=True)
     _kill_workers()
     if results is not None:  # not shut down yet

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from build_shards.pool import WorkerPool, map_in_order
+from contract.command import Terminated
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "webdataset")  # webdataset imports torch
@@ -85,6 +86,23 @@ def test_a_second_ctrl_c_does_not_wait_for_the_rest_of_a_result(tmp_path: Path):
     body += "def main():\n    jobs = [(n, bytes(1 << 20)) for n in range(9)]  # more than a pipe holds\n    "
     body += "list(map_in_order(work, jobs, 2))\n"
     assert_interrupted(body, tmp_path)
+
+
+def test_the_end_of_python_does_not_meet_a_pool_that_is_still_ending(tmp_path: Path):
+    body = "import os, signal, time\nfrom concurrent.futures import process\n\n"
+    body += "from build_shards.pool import map_in_order\n\nclose = process._ThreadWakeup.close\n\n\n"
+    body += "def close_late(self):\n    time.sleep(1)\n    close(self)\n\n\n"
+    body += "def wake_slowly(self):\n    if not self._closed:\n        time.sleep(2 * process._global_shutdown)\n    "
+    body += "    self._writer.send_bytes(b'')\n\n\n"
+    body += "def work(number):\n    os.kill(os.getppid(), signal.SIGINT)\n    time.sleep(120)\n\n\n"
+    body += "def main():\n    process._ThreadWakeup.close = close_late\n    "
+    body += "process._ThreadWakeup.wakeup = wake_slowly\n    list(map_in_order(work, range(2), 2))\n"
+    assert_interrupted(body, tmp_path)
+
+
+def test_a_pool_that_is_told_to_end_before_its_first_work_ends():
+    with pytest.raises(Terminated), WorkerPool(2):
+        raise Terminated
 
 
 @pytest.mark.parametrize("workers", [0, 1])
