@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from benchmarks.counts import refuse_counts
 from contract.command import run_command
 from train.bfloat16 import has_bfloat16
 from train.convolution import Convolution
@@ -44,6 +45,7 @@ class Bench:
 def main() -> None:
     """Time the layers and print the table."""
     bench = tyro.cli(Bench, description=__doc__)
+    refuse_counts(bench, zero=("threads",))
     keep_freed_memory()  # as training does
     if bench.threads:
         torch.set_num_threads(bench.threads)

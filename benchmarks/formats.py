@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.counts import refuse_counts
 from build_shards.dataset import read_dataset
 from build_shards.preprocess import cell_mask
 from build_shards.shards import build
@@ -61,6 +62,7 @@ class Format:
 def main() -> None:
     """Store and read the cells in every format, and print the table."""
     command = tyro.cli(Bench, description=__doc__)
+    refuse_counts(command)
     if command.network is not None and not command.network.is_file():
         raise UserError(f"--network {command.network}: no such file: export the network first")
     cv2.setNumThreads(1)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.counts import refuse_counts
 from benchmarks.inference_chains import Chain, Images, make_chains
 from benchmarks.inference_gpu import make_gpu_chains
 from build_shards.preprocess import preprocess, read_image
@@ -65,6 +66,7 @@ class Bench:
 def main() -> None:
     """Time everything and print one table a network and size."""
     command = tyro.cli(Bench, description=__doc__)
+    refuse_counts(command, zero=("cells", "threads"))
     threads = command.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
     if command.device == "cuda":

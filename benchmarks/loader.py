@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from benchmarks.counts import refuse_counts
 from benchmarks.loader_peers import Counted, Epoch, opened, ours, peers
 from build_shards.dataset import Cell, read_dataset
 from build_shards.shards import build
@@ -52,6 +53,7 @@ class Bench:
 def main() -> None:
     """Build the shards, run the rows in turn and print the tables."""
     command = tyro.cli(Bench, description=__doc__)
+    refuse_counts(command, zero=("workers", "steps"))
     cv2.setNumThreads(1)
     torch.set_num_threads(command.threads)
     packages = ("numpy", "opencv-python", "torch", "webdataset", "litdata")

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import peers, whole_build
+from benchmarks.counts import refuse_counts
 from build_shards.dataset import Cell, read_dataset
 from build_shards.plan import ShardPlan
 from build_shards.preprocess import preprocess, read_image
@@ -79,6 +80,7 @@ def main() -> None:
     import tyro
 
     command = tyro.cli(Bench, description=__doc__)
+    refuse_counts(command, zero=("total",))
     if command.scratch is not None:
         command.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=command.scratch) as scratch:

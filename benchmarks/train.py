@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.ceilings import measure_ceilings, timed, work_of
+from benchmarks.counts import refuse_counts
 from build_shards.dataset import read_dataset
 from build_shards.shards import build
 from build_shards.synthetic import write_synthetic
@@ -70,6 +71,7 @@ class Bench:
 def main() -> None:
     """Run the loops in turn and print the table."""
     bench = tyro.cli(Bench, description=__doc__)
+    refuse_counts(bench, zero=("threads",))
     if bench.threads:
         torch.set_num_threads(bench.threads)
     device = pick_device(bench.device)

@@ -1,4 +1,4 @@
-"""Seconds from the command to a page whose networks answer: `python benchmarks/web_start.py --artifacts artifacts`.
+"""Seconds from the command to a page whose networks answer: `python -m benchmarks.web_start --artifacts artifacts`.
 
 Each start is a fresh process; the first, which brings the files into the system's cache, is not counted. Beside it
 stands the least that a peer needs: a Python process that opens the same files with onnxruntime one after another.
@@ -14,6 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+
+from benchmarks.counts import refuse_counts
+from contract.command import run_command
+from contract.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHS = ("resnet18", "resnet50", "resnet152")
@@ -33,12 +37,14 @@ class Benchmark:
     n: int = 5  # starts that are counted
 
 
-def main(command: Benchmark) -> None:
+def main() -> None:
     """Print median and range of both, and their ratio."""
+    command = tyro.cli(Benchmark, description=__doc__)
+    refuse_counts(command)
     name = "model.int8.onnx" if command.int8 else "model.onnx"
     files = [str(path) for arch in ARCHS if (path := command.artifacts / arch / name).is_file()]
     if not files:
-        raise SystemExit(f"error: {command.artifacts}: no exported network there (ARCH/{name})")
+        raise UserError(f"{command.artifacts}: no exported network there (ARCH/{name})")
     starts, plain = [], []
     for _ in range(command.n + 1):
         starts.append(_start(command))
@@ -68,4 +74,4 @@ def _start(command: Benchmark) -> float:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Benchmark, description=__doc__))
+    run_command("benchmarks.web_start")

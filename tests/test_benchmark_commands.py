@@ -41,6 +41,14 @@ from train.resnet import build_resnet
         ("joined_people --identities {}/none.json", "none.json: no such file"),
         ("leakage", "nothing to draw"),
         ("learning_curves --files {}/none.csv", "none.csv: no such file"),
+        ("inference --repeats 0", "--repeats 0: must be at least 1"),
+        ("loader --workers 0 -1", "--workers -1: must be at least 0"),
+        ("shards --total -5", "--total -5: must be at least 0"),
+        ("train --batch-size 0", "--batch-size 0: must be at least 1"),
+        ("convolution --rounds 0", "--rounds 0: must be at least 1"),
+        ("formats --cells 0", "--cells 0: must be at least 1"),
+        ("web_start --artifacts {}", "no exported network there"),
+        ("web_start --n 0", "--n 0: must be at least 1"),
     ],
 )
 def test_a_mistake_ends_in_one_line_and_status_2(
