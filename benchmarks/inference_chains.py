@@ -27,7 +27,7 @@ def make_chains(
     makers: dict[str, Callable[[], Chain]] = {n: lambda d=d: _session(d, threads) for n, d in files.items()}  # type: ignore[misc]
     if "ours int8" in files and has_tiles():
         makers["ours int8, zero points 0"] = makers["ours int8"]  # the file as it is
-        makers["ours int8"] = lambda: _session(for_tiles(files["ours int8"]), threads)  # as evaluate opens it
+        makers["ours int8"] = lambda: _session(files["ours int8"], threads, tiles=True)  # as evaluate opens it
     makers["torch eager"] = lambda: _torch(module)
     makers["torch bf16 channels_last"] = lambda: _torch(
         copy.deepcopy(module).to(memory_format=torch.channels_last), torch.bfloat16
@@ -53,12 +53,14 @@ def start_chains(makers: dict[str, Callable[[], Chain]]) -> tuple[dict[str, Chai
     return chains, starts
 
 
-def _session(data: bytes, threads: int) -> Chain:
+def _session(data: bytes, threads: int, *, tiles: bool = False) -> Chain:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    for entry in int8_entries(onnx.load_from_string(data)):  # as evaluate opens its files
+    for entry in int8_entries(onnx.load_from_string(data)):  # as evaluate opens its files: those of the file itself
         options.add_session_config_entry(*entry)
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        for_tiles(data) if tiles else data, options, providers=["CPUExecutionProvider"]
+    )
     return lambda images: session.run(["logits"], {"images": images})[0]
 
 

@@ -18,8 +18,8 @@ UNSEALED = "0" * 64  # what stands in the digest's place while the file is hashe
 # 3, ...) are added to 16 bits (vpmaddubsw), where they may saturate: other logits, in silence. They do not where the
 # weights of a pair, those of one sign, sum to this at most: 255 * 128 < 2**15.
 LARGEST_PAIR = 128
-# Of a session, for files whose weights may: they are opened as uint8 there, slower, and all sums are exact. Elsewhere,
-# with VNNI, it is idle.
+# Of a session, for files whose weights may: they are opened as uint8, and all sums are exact, but slow: onnxruntime
+# does so with VNNI too, where there is no need (docs/model-card.md).
 EXACT_INT8 = ("session.x64quantprecision", "1")
 _INT8 = 3  # TensorProto.INT8
 # StringStringEntryProto in protobuf's wire format: field 1 is the key, field 2 a value of 64 bytes.

@@ -10,10 +10,12 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+import benchmarks.inference_chains
 import evaluate.predictor
+from benchmarks.inference_chains import make_chains
 from contract.manifest import load_manifest
 from contract.model_card import ModelCard
-from contract.model_file import EXACT_INT8, check_seal
+from contract.model_file import EXACT_INT8, check_seal, int8_entries
 from contract.shard_reader import SplitReader
 from evaluate.matrix_tiles import LEAST_PRODUCTS, for_tiles, has_tiles
 from evaluate.predictor import Predictor
@@ -129,6 +131,38 @@ def test_a_predictor_opens_it_so_where_there_are_tiles_and_the_file_stays(
     assert seen == [for_tiles(data) if tiles else data]
     assert path.read_bytes() == data
     check_seal(path.read_bytes(), "the file")
+
+
+def test_the_benchmark_times_what_a_predictor_opens(
+    data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights one lower may pass the bound of ``EXACT_INT8``, a slow setting that no processor with tiles needs."""
+    assert not int8_entries(onnx.load_from_string(data))
+    assert int8_entries(onnx.load_from_string(for_tiles(data)))
+    seen: list[tuple[bytes, list[tuple[str, str]]]] = []
+    session = onnxruntime.InferenceSession
+
+    class Noted(onnxruntime.SessionOptions):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.entries: list[tuple[str, str]] = []
+
+        def add_session_config_entry(self, *entry: str) -> None:
+            self.entries.append(entry)  # type: ignore[arg-type]
+
+    def noted(given: bytes, options: Noted, **more: object) -> onnxruntime.InferenceSession:
+        seen.append((given, options.entries))
+        return session(given, options, **more)
+
+    monkeypatch.setattr(onnxruntime, "SessionOptions", Noted)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    for module in (evaluate.predictor, benchmarks.inference_chains):
+        monkeypatch.setattr(module, "has_tiles", lambda: True)
+    monkeypatch.setattr(benchmarks.inference_chains, "find_spec", lambda _: None)
+    (tmp_path / "model.int8.onnx").write_bytes(data)
+    Predictor(tmp_path / "model.int8.onnx", "cpu")
+    make_chains({"ours int8": data}, torch.nn.Identity(), 1, compiled=False)
+    assert seen == [(for_tiles(data), []), (for_tiles(data), []), (data, [])]
 
 
 def test_float32_files_are_opened_as_they_are(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
