@@ -39,8 +39,8 @@ def _plain(shape: tuple[int, ...]) -> nn.Conv2d:
 
 @pytest.fixture(params=[torch.bfloat16, torch.float32], ids=["bfloat16", "float32"])
 def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
-    """What training computes in; float32 as on a processor with AVX2 alone."""
-    monkeypatch.setattr(train.convolution, "AVX2_ALONE", True)
+    """What training computes in; float32 as on x86."""
+    monkeypatch.setattr(train.convolution, "X86", True)
     return cast(torch.dtype, request.param)
 
 
@@ -138,7 +138,7 @@ def test_which_layers_are_products(
 def test_elsewhere_it_is_the_plain_layer_to_the_bit(
     shape: tuple[int, ...], way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train.convolution, "AVX2_ALONE", way == "inference")
+    monkeypatch.setattr(train.convolution, "X86", way == "inference")
     for product in ("functional", "_PatchGradient"):
         monkeypatch.setattr(train.convolution, product, None)  # none is made: what it gives may have the same bits
     plain, x = _plain(shape), _image(shape)

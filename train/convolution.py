@@ -1,11 +1,11 @@
 """Convolutions that train as matrix products on the CPU, where oneDNN's own weight gradients are slow.
 
 On processors with matrix tiles (AMX) oneDNN takes three to five times as long for the weights' gradient of a small
-feature map as for the forward pass, though both do the same arithmetic in bfloat16; on those with AVX2 alone, in
-float32, twice as long. The same sums as one product over a matrix of patches run at the speed of a product; with
-AVX-512 alone both ways take the same time (``benchmarks/convolution.py`` measures every layer). Source of the patches:
-Chellapilla, Puri & Simard, "High performance convolutional neural networks for document processing", IWFHR 2006,
-section 3.
+feature map as for the forward pass, though both do the same arithmetic in bfloat16; in float32, with AVX2 or AVX-512,
+up to twice as long. The same sums as one product over a matrix of patches run at the speed of a product; in bfloat16
+with AVX-512 and no tiles both ways take the same time (``benchmarks/convolution.py`` measures every layer). Source of
+the patches: Chellapilla, Puri & Simard, "High performance convolutional neural networks for document processing",
+IWFHR 2006, section 3.
 """
 
 import math
@@ -27,20 +27,20 @@ class Bounds(NamedTuple):
 
 BFLOAT16 = Bounds(81, 128, math.inf)
 FLOAT32 = Bounds(49, 128, 49)
-AVX2_ALONE = torch.backends.cpu.get_cpu_capability() == "AVX2"  # where float32 was measured, and is what trains
+X86 = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")  # where float32 was measured
 
 
 def _bounds() -> Bounds | None:
     """Those of the arithmetic that is at work; None where ``nn.Conv2d`` is as good."""
     if torch.is_autocast_enabled("cpu"):
         return BFLOAT16
-    return FLOAT32 if AVX2_ALONE else None
+    return FLOAT32 if X86 else None
 
 
 class Convolution(nn.Conv2d):
     """A ``nn.Conv2d`` (square kernel, no bias, no groups, zero padding) whose gradients are matrix products.
 
-    Only where it trains on the CPU, under bfloat16 autocast or in float32 with AVX2 alone; everywhere else it is
+    Only where it trains on the CPU, under bfloat16 autocast or, on x86, in float32; everywhere else it is
     ``nn.Conv2d`` itself. The values are the same sums of products, added in another order.
     """
 
