@@ -1,6 +1,6 @@
 """The builder's crop and resize as ONNX operators; ``build_shards/preprocess.py`` is what it must agree with.
 
-No shape depends on the data: the crop and the area average over it are matrices, for rows and for columns, whose
+What the crop has of the frame is cut out first. The area average over it is a matrix, for rows and for columns, whose
 entries are the overlaps of a stored pixel's interval with a source pixel's: one for every few stored lines, which lie
 within a few source lines. What lies outside the frame weighs nothing, and so counts as background. Averages over a
 native window lie on the half between two levels time and again, where the last bit of a sum decides: so these are
@@ -32,11 +32,13 @@ class Box:
     side: str
 
 
-def crop_box(g: GraphBuilder, covered: str, recipe: Recipe) -> Box:
-    """The square to cut out; ``covered`` is float32 ``[W, H]``, above zero where the cell is."""
-    left, right = _extent(g, g.reduce("ReduceMax", covered, 1))
-    top, bottom = _extent(g, g.reduce("ReduceMax", covered, 0))
-    width, height = (g.op("Gather", g.op("Shape", covered), integer(axis)) for axis in (0, 1))
+def crop_box(g: GraphBuilder, image: str, recipe: Recipe) -> Box:
+    """The square to cut out of ``image``, uint8 ``[H, W, 3]``, which is above zero where the cell is."""
+    height, width = (g.op("Gather", g.op("Shape", image), integer(axis)) for axis in (0, 1))
+    lines = g.cast(g.op("Reshape", image, integer(0, -1)), np.float32)  # sums of floats: the fastest of all reductions
+    top, bottom = _extent(g, g.reduce("ReduceSum", lines, 1))
+    columns = g.op("Reshape", g.reduce("ReduceSum", lines, 0), integer(-1, 3))
+    left, right = _extent(g, g.reduce("ReduceSum", columns, 1))
     if recipe.crop == "none":
         side = g.op("Max", height, width)
         return Box(_half(g, g.op("Sub", width, side)), _half(g, g.op("Sub", height, side)), side)
@@ -47,6 +49,21 @@ def crop_box(g: GraphBuilder, covered: str, recipe: Recipe) -> Box:
     return Box(_half(g, across), _half(g, down), side)
 
 
+def cut_out(g: GraphBuilder, image: str, box: Box) -> tuple[str, Box]:
+    """What the crop has of ``image``, uint8 ``[H, W, 3]``: the whole cell; and the crop's place in that."""
+    start = g.op("Concat", *(g.op("Reshape", edge, integer(1).reshape(1)) for edge in (box.top, box.left)), axis=0)
+    first, last = g.op("Max", start, integer(0)), g.op("Add", start, box.side)
+    left, top = (g.op("Min", edge, integer(0)) for edge in (box.left, box.top))
+    return g.op("Slice", image, first, last, integer(0, 1)), Box(left, top, box.side)
+
+
+def columns_of(g: GraphBuilder, image: str) -> str:
+    """``[W, 3, H]`` of ``[H, W, 3]``: in planes, so that onnxruntime does not move the turn behind what follows."""
+    lines = g.op("Transpose", g.op("Reshape", image, integer(0, -1)), perm=[1, 0])
+    height = g.op("Gather", g.op("Shape", image), integer(0).reshape(1))
+    return g.op("Reshape", lines, g.op("Concat", integer(-1, 3), height, axis=0))
+
+
 def resize(g: GraphBuilder, columns: str, covered: str, box: Box, recipe: Recipe, name: str) -> str:
     """Area-average ``columns``, uint8 ``[W, 3, H]``, to ``name``, uint8 ``[1, size, size, 3]``, background zero.
 
@@ -54,10 +71,9 @@ def resize(g: GraphBuilder, columns: str, covered: str, box: Box, recipe: Recipe
     they became.
     """
     inside = g.op("Unsqueeze", g.cast(g.cast(covered, np.bool_), np.float32), integer(1).reshape(1))
-    image = g.op("Concat", g.cast(columns, np.float32), inside, axis=1)
-    shape = g.op("Shape", covered)
-    columns = _average(g, image, shape, (box.left, box.side), recipe)
-    rows = _average(g, _turned(g, columns, recipe), shape, (box.top, box.side), recipe)
+    columns = g.op("Concat", g.cast(columns, np.float32), inside, axis=1)
+    columns = _average(g, columns, box.left, box.side, recipe)
+    rows = _average(g, _turned(g, columns, recipe), box.top, box.side, recipe)
     scale = _scale(recipe)
     if _in_order(recipe) and scale == int(scale):
         share = g.op("Where", g.op("Equal", box.side, integer(recipe.window)), 1 / single(scale * scale), single(1))
@@ -70,38 +86,36 @@ def resize(g: GraphBuilder, columns: str, covered: str, box: Box, recipe: Recipe
     return g.op("Unsqueeze", pixels, integer(0).reshape(1), name=name)
 
 
-def _average(g: GraphBuilder, lines: str, shape: str, box: tuple[str, str], recipe: Recipe) -> str:
-    """The ``size`` stored lines, float32 ``[size, 4, M]``, of ``[L, 4, M]``.
-
-    ``box`` is where the crop starts and its side, ``shape`` the image's: no cell is longer than its longer side.
-    """
-    averaged = _banded(g, lines, shape, box, recipe)
+def _average(g: GraphBuilder, lines: str, start: str, side: str, recipe: Recipe) -> str:
+    """The ``size`` stored lines, float32 ``[size, 4, M]``, of ``[L, 4, M]``, for the crop from ``start`` on."""
     if not _in_order(recipe):
-        return averaged
-    return g.op("Where", g.op("Equal", box[1], integer(recipe.window)), _window(g, lines, box[0], recipe), averaged)
+        return _banded(g, lines, start, side, recipe)
+    fits = g.op("Equal", side, integer(recipe.window))
+    # Each is zero where the other is meant: a sum takes a fraction of the time of Where.
+    return g.op("Add", _window(g, lines, start, recipe, fits), _banded(g, lines, start, side, recipe, fits))
 
 
-def _window(g: GraphBuilder, lines: str, start: str, recipe: Recipe) -> str:
-    """What ``_average`` gives for a window that no cell outgrew; where the scale is whole, not yet divided by it."""
+def _window(g: GraphBuilder, lines: str, start: str, recipe: Recipe, fits: str) -> str:
+    """What ``_average`` gives where the cell ``fits`` the window, else zeros; a whole scale does not yet divide it."""
     length, averaged = g.op("Gather", g.op("Shape", lines), integer(0)), ""
     for source, weight in _taps(recipe):
         seen, index = _inside(g, g.op("Add", start, source), length)
-        factor = g.op("Reshape", g.op("Where", seen, weight, single(0)), integer(-1, 1, 1))
+        factor = g.op("Reshape", g.op("Where", g.op("And", seen, fits), weight, single(0)), integer(-1, 1, 1))
         part = g.op("Mul", g.op("Gather", lines, index, axis=0), factor)
         averaged = g.op("Add", averaged, part) if averaged else part
     return averaged
 
 
-def _banded(g: GraphBuilder, lines: str, shape: str, box: tuple[str, str], recipe: Recipe) -> str:
-    """What ``_average`` gives for any crop.
+def _banded(g: GraphBuilder, lines: str, start: str, side: str, recipe: Recipe, fits: str | None = None) -> str:
+    """What ``_average`` gives for any crop; zeros, of next to no lines, where the cell ``fits`` the window.
 
     Lines are multiplied in bands of as many stored ones, each with the source lines that it can overlap instead of with
     all of them.
     """
-    start, side = box
     bands = max(count for count in range(1, BANDS + 1) if recipe.size % count == 0)
-    longest = g.op("Max", g.reduce("ReduceMax", shape, 0), integer(recipe.window if recipe.crop == "native" else 0))
-    reach = g.op("Add", g.op("Div", longest, integer(bands)), integer(3))
+    reach = g.op("Add", g.op("Div", side, integer(bands)), integer(3))
+    if fits:
+        reach = g.op("Where", fits, integer(1), reach)
     side = g.cast(side, np.float64)
     inverse = g.op("Div", double(recipe.size), side)
     scale = g.op("Div", double(1), inverse)
@@ -110,6 +124,8 @@ def _banded(g: GraphBuilder, lines: str, shape: str, box: tuple[str, str], recip
     source = g.op("Add", first, g.op("Range", integer(0), reach, integer(1)))
     seen, index = _inside(g, g.op("Add", source, start), g.op("Gather", g.op("Shape", lines), integer(0)))
     weights = _weights(g, g.cast(source, np.float64), side, (scale, inverse), stored, recipe)
+    if fits:
+        seen = g.op("And", seen, g.op("Not", fits))
     weights = g.op("Where", seen, weights, single(0))
     gathered = g.op("Gather", lines, g.op("Reshape", index, integer(-1).reshape(1)), axis=0)
     one, rest = integer(0).reshape(1), integer(-1).reshape(1)
